@@ -85,9 +85,7 @@ def run(
     return Completed(tuple(argv), code, out, err, time.monotonic() - started)
 
 
-def _converse(
-    child: subprocess.Popen[bytes], stdin: bytes, deadline: float, limit: int
-) -> tuple[bytes, bytes]:
+def _converse(child: subprocess.Popen[bytes], stdin: bytes, deadline: float, limit: int) -> tuple[bytes, bytes]:
     assert child.stdin and child.stdout and child.stderr
     kept = {child.stdout: bytearray(), child.stderr: bytearray()}
     view = memoryview(stdin)
