@@ -12,6 +12,9 @@ from aerodrome.errors import Mistake
 
 Loc = tuple[str | int, ...]
 
+# Values in one file: aliases of aliases can make billions of a few lines.
+_MOST = 200_000
+
 
 @dataclass
 class Document:
@@ -78,8 +81,12 @@ class _Reader:
         self.loader = loader
         self.document = document
         self.inside: list[yaml.Node] = []
+        self.count = 0
 
     def read(self, node: yaml.Node, loc: Loc) -> Any:
+        self.count += 1
+        if self.count > _MOST:
+            raise yaml.MarkedYAMLError(problem="its aliases unfold to too much", problem_mark=node.start_mark)
         if any(node is outer for outer in self.inside):
             self._mistake(node, loc, "an alias must not hold itself")
             return None
@@ -104,7 +111,8 @@ class _Reader:
             key = self._key(key_node, loc)
             line = key_node.start_mark.line + 1
             if key in own:
-                self._mistake(key_node, (*loc, key), f"the key stands twice, first in line {own[key]}", "keep one")
+                what = f"the key stands twice, first in line {own[key]}"
+                self.document.mistakes.append(Mistake(line, Document.where((*loc, key)), what, "keep one"))
                 continue
             own[key] = line
             self.document.lines[(*loc, key)] = line
@@ -165,4 +173,6 @@ class _Reader:
         return value if isinstance(value, str | int | float | bool | None) else str(node.value)
 
     def _mistake(self, node: yaml.Node, loc: Loc, what: str, remedy: str = "") -> None:
-        self.document.mistakes.append(Mistake(node.start_mark.line + 1, Document.where(loc), what, remedy))
+        # The node of an alias stands elsewhere.
+        line = self.document.lines.get(loc, node.start_mark.line + 1)
+        self.document.mistakes.append(Mistake(line, Document.where(loc), what, remedy))

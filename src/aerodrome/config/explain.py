@@ -30,6 +30,7 @@ _TYPES = {
     "dict_type": "must be a mapping of keys to values",
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
+    "too_short": "must not be empty",
     "tuple_type": "must be a list",
     "list_type": "must be a list",
 }
@@ -42,7 +43,9 @@ def explain(error: ValidationError, data: Any) -> list[tuple[Loc, str, str]]:
         error: what validation raised.
         data: what was validated. Its values are never repeated where they may be secrets.
     """
-    return [_explain(detail, data) for detail in error.errors(include_url=False, include_input=False)]
+    details = error.errors(include_url=False, include_input=False)
+    # A list without its mistaken items is "too short" as well: that says nothing new.
+    return [_explain(detail, data) for detail in details if detail["type"] != "too_short" or len(details) == 1]
 
 
 def _explain(detail: Any, data: Any) -> tuple[Loc, str, str]:

@@ -100,15 +100,15 @@ class Component(Part):
 class Components(Part):
     """The components of the platform."""
 
-    platform: Component = Field(Component(), description="The one pod of the compact topology.")
-    api_server: Component = Field(Component(), description="Airflow's UI and API.")
-    task_api: Component = Field(Component(), description="The API that tasks talk to (split topology).")
-    scheduler: Component = Field(Component(), description="Airflow's scheduler.")
-    sync: Component = Field(Component(), description="Fetches the repositories.")
-    processor: Component = Field(Component(), description="Parses and judges; one a team.")
-    triggerer: Component = Field(Component(), description="Waits for deferred tasks; one a team.")
-    database: Component = Field(Component(), description="The embedded database.")
-    jobs: Component = Field(Component(), description="Migration and other jobs that end.")
+    platform: Component = Field(default_factory=Component, description="The one pod of the compact topology.")
+    api_server: Component = Field(default_factory=Component, description="Airflow's UI and API.")
+    task_api: Component = Field(default_factory=Component, description="The API that tasks talk to (split topology).")
+    scheduler: Component = Field(default_factory=Component, description="Airflow's scheduler.")
+    sync: Component = Field(default_factory=Component, description="Fetches the repositories.")
+    processor: Component = Field(default_factory=Component, description="Parses and judges; one a team.")
+    triggerer: Component = Field(default_factory=Component, description="Waits for deferred tasks; one a team.")
+    database: Component = Field(default_factory=Component, description="The embedded database.")
+    jobs: Component = Field(default_factory=Component, description="Migration and other jobs that end.")
 
 
 class Ingress(Part):
@@ -134,7 +134,9 @@ class Kubernetes(Part):
         "IfNotPresent", description="When nodes pull images."
     )
     image_pull_secrets: tuple[DnsName, ...] = Field((), description="Kubernetes Secrets with logins of registries.")
-    components: Components = Field(Components(), description="Resources, replicas and places of each component.")
+    components: Components = Field(
+        default_factory=Components, description="Resources, replicas and places of each component."
+    )
     ingress: Ingress | None = Field(None, description="The way from outside to Airflow's UI; default: none.")
     cloud_metadata: Literal["blocked", "gke", "eks-pod"] = Field(
         "blocked", description="Whether workers may reach the cloud's metadata address, which some identities need."
@@ -190,4 +192,6 @@ class Worker(Part):
     )
     standby: int = Field(0, ge=0, le=100, description="Pods that are started in advance and wait for a task.")
     tasks_per_pod: int = Field(1, ge=1, le=1000, description="Tasks that share one standby pod, one after the other.")
-    snapshots: SnapshotVolume = Field(SnapshotVolume(), description="Where the snapshot of a task is unpacked.")
+    snapshots: SnapshotVolume = Field(
+        default_factory=SnapshotVolume, description="Where the snapshot of a task is unpacked."
+    )

@@ -70,7 +70,7 @@ def parse(text: str, path: Path | str = "aerodrome.yaml") -> Config:
 def _salvage(data: dict[str, Any], error: ValidationError, context: dict[str, Any]) -> Config:
     """The configuration without its wrong values, so that the rules across keys are checked in the same report.
 
-    A place in a list stays (an item becomes one without mistakes of its own), so that paths still name the right line.
+    Teams keep their places in the list, so that paths still name the right line.
     """
     data = copy.deepcopy(data)
     for _ in range(3):
@@ -84,24 +84,22 @@ def _salvage(data: dict[str, Any], error: ValidationError, context: dict[str, An
 
 
 def _remove(data: Any, loc: Loc) -> None:
-    path = [part for part in loc if not (isinstance(part, str) and part.startswith("<"))]
-    parents: list[tuple[Any, Any]] = []
-    for part in path:
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
-            parents.append((data, part))
-            data = data[part]
-        else:
-            # Something is missing here: what lacks it goes, a team is filled in.
-            if len(parents) == 2 and parents[0][1] == "teams" and isinstance(data, dict):
-                data[part] = f"missing-{parents[1][1]}"
-                return
+    """Take what is wrong at `loc` out of `data`: the innermost key around it; a team is replaced, never gone."""
+    chain: list[tuple[Any, Any]] = []
+    for part in loc:
+        try:
+            child = data[part]
+        except (KeyError, IndexError, TypeError):
+            # pydantic names a kind of credentials as well, which the file does not; else something is missing here.
+            if isinstance(part, str) and part.startswith("<"):
+                continue
             break
-    for holder, part in reversed(parents):
-        if isinstance(holder, dict):
+        chain.append((data, part))
+        data = child
+    for depth, (holder, part) in reversed(list(enumerate(chain, 1))):
+        if isinstance(holder, dict) and not (depth == 3 and part == "name"):
             del holder[part]
             return
-        if isinstance(holder, list) and parents[0][1] == "teams" and len(parents) == 2:
-            holder[part] = {"name": f"missing-{part}", "repo": "."}
+        if depth == 2 and chain[0][1] == "teams":
+            holder[part] = {"name": f"mistaken-{part}", "repo": "."}
             return

@@ -96,7 +96,7 @@ class Database(Part):
 
     url: Secret | None = Field(None, description="Place of the URL of a PostgreSQL that you run: postgresql://...")
     embedded: EmbeddedDatabase = Field(
-        EmbeddedDatabase(), description="PostgreSQL that Aerodrome runs itself (default)."
+        default_factory=EmbeddedDatabase, description="PostgreSQL that Aerodrome runs itself (default)."
     )
 
 
@@ -121,7 +121,7 @@ class Sync(Part):
     poll: Duration = Field(written("10s"), description="How often each repository is asked for news; at least 1s.")
     fetches: int = Field(4, ge=1, le=64, description="Fetches that run at once.")
     webhook: Webhook | None = Field(None, description="Webhook of the forges; default: polling alone.")
-    limits: Limits = Field(Limits(), description="Limits of a snapshot.")
+    limits: Limits = Field(default_factory=Limits, description="Limits of a snapshot.")
 
 
 class Logs(Part):
@@ -145,13 +145,17 @@ class User(Part):
 class SimpleAuth(Part):
     """Airflow's simple auth manager; passwords are generated."""
 
-    users: tuple[User, ...] = Field((User(name="admin", role="admin"),), min_length=1, description="Who may log in.")
+    users: tuple[User, ...] = Field(
+        written([{"name": "admin", "role": "admin"}]), min_length=1, description="Who may log in."
+    )
 
 
 class Auth(Part):
     """Who may use the UI; one of the two."""
 
-    simple: SimpleAuth = Field(SimpleAuth(), description="Users in this file, passwords generated (default).")
+    simple: SimpleAuth = Field(
+        default_factory=SimpleAuth, description="Users in this file, passwords generated (default)."
+    )
     manager: ClassPath | None = Field(
         None, description="Class path of another auth manager; its settings go into airflow."
     )
@@ -271,20 +275,18 @@ class Team(Part):
         (), description="Folders on sys.path wherever team code runs; default: the root and the DAG folder."
     )
     paths: Folders | None = Field(None, description="Only these are in the snapshot; default: everything.")
-    poll: Duration = Field(
-        written("10s"), description="How often the repository is asked for news; default: sync.poll."
-    )
+    poll: Duration = Field(written("10s"), description="How often it is asked for news; default: sync.poll.")
     submodules: bool = Field(False, description="Whether submodules are fetched too.")
-    limits: Limits = Field(Limits(), description="Limits of a snapshot; default: sync.limits.")
+    limits: Limits = Field(default_factory=Limits, description="Limits of a snapshot; default: sync.limits.")
     reparse: DurationOrNever = Field(
         written("never"),
         description="How often DAG files are parsed without a new commit: for DAGs that depend on other things.",
     )
     credentials: Credentials | None = Field(None, description="How sync logs in to the forge; default: not at all.")
     ca: Secret | None = Field(None, description="Place of the certificate authority of the forge (PEM); HTTPS only.")
-    gate: Gate = Field(Gate(), description="What a commit must satisfy to go live.")
+    gate: Gate = Field(default_factory=Gate, description="What a commit must satisfy to go live.")
     triggerer: bool = Field(True, description="Whether a triggerer runs; false saves its memory where no DAG defers.")
-    report: Report = Field(Report(), description="Where verdicts are reported to; default: nowhere.")
+    report: Report = Field(default_factory=Report, description="Where verdicts are reported to; default: nowhere.")
     connections_from: SecretName | None = Field(
         None, description="Kubernetes Secret with AIRFLOW_CONN__ID and AIRFLOW_VAR__KEY of this team only."
     )
@@ -292,8 +294,8 @@ class Team(Part):
     namespace: DnsLabel = Field(
         "default", description="Namespace of the team (Kubernetes); default: NAME-TEAM, NAME being the installation's."
     )
-    quota: Quota = Field(Quota(), description="What the team's pods may use together (Kubernetes).")
-    worker: Worker = Field(Worker(), description="The pods that run the team's tasks (Kubernetes).")
+    quota: Quota = Field(default_factory=Quota, description="What the team's pods may use together (Kubernetes).")
+    worker: Worker = Field(default_factory=Worker, description="The pods that run the team's tasks (Kubernetes).")
 
     @property
     def airflow_name(self) -> str:
@@ -324,14 +326,14 @@ class Config(Part):
     store_options: dict[str, StoreOption] = Field(
         {}, description="Options of obstore for that store, for example {region: eu-west-1}; secrets as places."
     )
-    database: Database = Field(Database(), description="Airflow's database; default: embedded.")
-    sync: Sync = Field(Sync(), description="How repositories are watched; defaults for all teams.")
-    logs: Logs = Field(Logs(), description="The logs of tasks.")
-    auth: Auth = Field(Auth(), description="Who may use the UI; default: one admin.")
+    database: Database = Field(default_factory=Database, description="Airflow's database; default: embedded.")
+    sync: Sync = Field(default_factory=Sync, description="How repositories are watched; defaults for all teams.")
+    logs: Logs = Field(default_factory=Logs, description="The logs of tasks.")
+    auth: Auth = Field(default_factory=Auth, description="Who may use the UI; default: one admin.")
     airflow: dict[SettingName, dict[SettingName, AirflowSetting]] = Field(
         {}, description="Airflow's own settings by section; they reach every component and every worker."
     )
-    kubernetes: Kubernetes = Field(Kubernetes(), description="How the platform runs on Kubernetes.")
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes, description="How the platform runs on Kubernetes.")
     teams: tuple[Team, ...] = Field((), description="The teams.")
 
     @model_validator(mode="after")

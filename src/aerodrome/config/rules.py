@@ -11,6 +11,7 @@ from aerodrome.config.document import Loc
 from aerodrome.config.model import Config, GithubApp, SshKey, Team, Token
 from aerodrome.config.store_options import FAMILIES, MUST_BE_PLACES, option_problem, store_url_problem
 from aerodrome.names import COMMIT, nearest
+from aerodrome.secrets import SecretPlace
 
 Broken = tuple[Loc, str, str]
 _SYSTEM_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
@@ -154,6 +155,13 @@ def _team(loc: Loc, team: Team) -> Iterator[Broken]:
         yield (*loc, "limits"), "file is larger than snapshot: no snapshot could hold such a file", ""
     if team.ref is not None and team.ref != team.ref.lower() and COMMIT.fullmatch(team.ref.lower()):
         yield (*loc, "ref"), "a commit is written in lower case", f"write {team.ref.lower()}"
+    for name, value in team.worker.env.items():
+        if isinstance(value, SecretPlace) and value.secret is None:
+            yield (
+                (*loc, "worker", "env", name),
+                "a worker has no environment or file of this machine",
+                "write text, or {secret: NAME, key: KEY} of the team's namespace",
+            )
     yield from _folders(loc, team)
     yield from _credentials(loc, team)
 

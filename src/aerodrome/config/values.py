@@ -27,7 +27,7 @@ CLASS_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 
 
-def written(text: str) -> Any:
+def written(text: object) -> Any:
     """A default as a user would write it, in the reference and the JSON Schema too; pydantic makes the value of it."""
     return text
 
