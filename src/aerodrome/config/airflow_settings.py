@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Role = Literal["api-server", "scheduler", "processor", "triggerer", "worker"]
 
 BUNDLE = "aerodrome.airflow.bundle.SnapshotBundle"
+COORDINATOR = "aerodrome.airflow.coordinator.PromptCoordinator"
 SIMPLE_AUTH = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 
 STORE = "AERODROME_STORE"
@@ -144,6 +145,8 @@ def _common(installation: Installation, executor: str) -> dict[str, str]:
         ("core", "dagbag_import_timeout"): max((team.gate.timeout for team in config.teams), default=60.0),
         ("core", "auth_manager"): config.auth.manager or SIMPLE_AUTH,
         ("dag_processor", "dag_bundle_config_list"): bundles(installation),
+        ("sdk", "coordinators"): {"aerodrome": {"classpath": COORDINATOR}},
+        ("sdk", "queue_to_coordinator"): {"default": "aerodrome"},
     }
     if config.auth.manager is None:
         settings["core", "simple_auth_manager_users"] = _users(config)
