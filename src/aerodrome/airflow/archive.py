@@ -1,0 +1,220 @@
+"""Unpacks the archive of a snapshot: a tar in zstd, taken as untrusted.
+
+A loop of its own instead of ``tarfile``: seven times faster at many small files (as fast as GNU tar with zstd, and
+without starting programs), and it can only do what a snapshot needs. Regular files, folders and symbolic links that
+stay inside are made, anything else is refused. Links are made last, so that nothing is ever written through one. Owners
+are ignored; of the modes only "executable" counts.
+
+Format: POSIX.1-2001 pax (headers ``x`` and ``g``), and GNU's long names (``L`` and ``K``).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+_BLOCK = 512
+_CHUNK = 1 << 20
+_LONGEST_HEADER = 1 << 20
+
+
+class BadArchive(Exception):
+    """Not an archive that a snapshot can have."""
+
+
+class _Tar(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was unpacked: number of files and links, and bytes in files."""
+
+    files: int
+    size: int
+
+
+def unpack(archive: BinaryIO, folder: Path) -> Content:
+    """Unpack `archive` into the empty folder `folder`, which nobody else uses.
+
+    Raises:
+        BadArchive: it can not be read, or holds what a snapshot must not hold. `folder` holds garbage then.
+        OSError: the file system refuses.
+    """
+    base = os.fspath(folder)
+    folders = {""}
+    links: list[tuple[str, str]] = []
+    files = size = 0
+    with _tar(archive) as tar:
+        for name, kind, mode, mtime, length, target in _members(tar):
+            if kind == b"5":
+                _make_folder(base, name, folders)
+                continue
+            _make_folder(base, posixpath.dirname(name), folders)
+            files += 1
+            if kind == b"2":
+                links.append((name, target))
+                continue
+            try:
+                file = os.open(f"{base}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            except FileExistsError:
+                raise BadArchive(f"{name!r} stands in it twice") from None
+            try:
+                _copy(tar, file, length)
+                os.utime(file, (mtime, mtime))
+            finally:
+                os.close(file)
+            size += length
+    for name, target in links:
+        _make_link(base, name, target)
+    for name, target in links:
+        _check_link(base, name, target)
+    return Content(files, size)
+
+
+@contextmanager
+def _tar(archive: BinaryIO) -> Iterator[_Tar]:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    try:
+        with zstd.ZstdFile(archive) as tar:
+            yield tar
+    except (zstd.ZstdError, EOFError) as error:
+        raise BadArchive(f"it can not be decompressed: {error}") from None
+
+
+def _members(tar: _Tar) -> Iterator[tuple[str, bytes, int, int, int, str]]:
+    """Name, kind (file 0, link 2, folder 5), mode, mtime, bytes and link target of each member.
+
+    The caller must read exactly the content and its padding of each file before the next one is asked for.
+    """
+    extra: dict[str, str] = {}
+    while True:
+        header = _exactly(tar, _BLOCK)
+        if header[0] == 0:
+            return
+        try:
+            length = int(header[124:136].rstrip(b" \0") or b"0", 8)
+            mode = int(header[100:108].rstrip(b" \0") or b"0", 8)
+            mtime = int(header[136:148].rstrip(b" \0") or b"0", 8)
+            if length < 0 or header[257:262] != b"ustar":
+                raise ValueError
+        except ValueError:
+            raise BadArchive("a header is damaged") from None
+        kind = header[156:157]
+        if kind in b"xgLK":
+            if length > _LONGEST_HEADER:
+                raise BadArchive("a header is too long")
+            data = _exactly(tar, length)
+            _exactly(tar, -length % _BLOCK)
+            if kind == b"x":
+                extra |= _pax(data)
+            elif kind != b"g":  # a global header holds what git-archive says about the commit
+                extra["path" if kind == b"L" else "linkpath"] = _text(data.rstrip(b"\0"))
+            continue
+        name = extra.get("path") or _name(header)
+        target = extra.get("linkpath") or _text(header[157:257].split(b"\0", 1)[0])
+        if extra.get("size", "0") != "0":
+            if not extra["size"].isdecimal():
+                raise BadArchive("a header is damaged")
+            length = int(extra["size"])
+        extra = {}
+        if kind == b"\0":
+            kind = b"0"
+        if kind not in (b"0", b"2", b"5"):
+            raise BadArchive(f"{name!r} is neither file, folder nor symbolic link")
+        if kind == b"5":
+            name = name.rstrip("/")
+            if name in ("", "."):
+                continue
+        name = name.removeprefix("./")
+        if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+            raise BadArchive(f"{name!r} is no name inside a folder")
+        yield name, kind, 0o777 if mode & 0o100 else 0o666, mtime, length if kind == b"0" else 0, target
+
+
+def _name(header: bytes) -> str:
+    name = header[:100].split(b"\0", 1)[0]
+    if header[257:263] == b"ustar\0":
+        prefix = header[345:500].split(b"\0", 1)[0]
+        if prefix:
+            name = prefix + b"/" + name
+    return _text(name)
+
+
+def _pax(data: bytes) -> dict[str, str]:
+    records = {}
+    try:
+        while data:
+            length = int(data[: data.index(b" ")])
+            key, value = data[data.index(b" ") + 1 : length - 1].split(b"=", 1)
+            if length < 5 or data[length - 1 : length] != b"\n":
+                raise ValueError
+            records[key.decode()] = _text(value)
+            data = data[length:]
+    except ValueError:
+        raise BadArchive("a header is damaged") from None
+    return records
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _make_folder(base: str, name: str, folders: set[str]) -> None:
+    if name in folders:
+        return
+    _make_folder(base, posixpath.dirname(name), folders)
+    try:
+        os.mkdir(f"{base}/{name}")  # noqa: PTH102 - a Path for each of thousands costs more than the call
+    except FileExistsError:
+        raise BadArchive(f"{name!r} is a file and a folder") from None
+    folders.add(name)
+
+
+def _make_link(base: str, name: str, target: str) -> None:
+    if not target or "\0" in target:
+        raise BadArchive(f"{name!r} is a link to nothing")
+    try:
+        Path(base, name).symlink_to(target)
+    except FileExistsError:
+        raise BadArchive(f"{name!r} stands in it twice") from None
+
+
+def _check_link(base: str, name: str, target: str) -> None:
+    """Follow the link with all others in place: what leads inside by its letters may lead out through another link."""
+    root = os.path.realpath(base)
+    inside = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    if (
+        target.startswith("/")
+        or inside.split("/")[0] == ".."
+        or os.path.commonpath([root, os.path.realpath(f"{base}/{name}")]) != root
+    ):
+        raise BadArchive(f"{name!r} is a link that leads out: {target!r}")
+
+
+def _copy(tar: _Tar, file: int, length: int) -> None:
+    padded = length + -length % _BLOCK
+    while padded > 0:
+        part = _exactly(tar, min(padded, _CHUNK))
+        padded -= len(part)
+        view = memoryview(part)[:length]
+        length -= len(view)
+        while view:
+            view = view[os.write(file, view) :]
+
+
+def _exactly(tar: _Tar, length: int) -> bytes:
+    data = tar.read(length) if length else b""
+    if len(data) != length:
+        raise BadArchive("it ends too early")
+    return data
