@@ -14,6 +14,7 @@ from aerodrome.names import COMMIT, nearest
 from aerodrome.secrets import SecretPlace
 
 Broken = tuple[Loc, str, str]
+_PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _SYSTEM_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
 
@@ -68,7 +69,7 @@ def _store(config: Config) -> Iterator[Broken]:
         wrong = option_problem(family, name)
         if wrong:
             yield loc, *wrong
-        elif name in MUST_BE_PLACES and isinstance(value, str):
+        elif isinstance(value, str) and (name in MUST_BE_PLACES or _PASSWORD_IN_URL.search(value)):
             yield loc, "a secret is never written into this file", "name its place, for example {env: NAME}"
 
 
@@ -88,7 +89,7 @@ def _airflow(config: Config) -> Iterator[Broken]:
 
 
 def _holds_secret(key: str, value: str) -> bool:
-    if key in ("sentry_dsn", "smtp_password"):
+    if key in ("sentry_dsn", "smtp_password") or _PASSWORD_IN_URL.search(value):
         return True
     if key in ("backend_kwargs", "secrets_backend_kwargs"):
         return bool(re.search(r'"(password|secret_id|token|secret_access_key|private_key)"\s*:\s*"[^"]', value))

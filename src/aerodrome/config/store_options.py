@@ -42,7 +42,7 @@ OPTIONS: dict[Family, frozenset[str]] = {
         "container_authorization_token_file default_region disable_tagging disable_bulk_delete endpoint "
         "imdsv1_fallback metadata_endpoint region request_payer role_arn role_session_name s3_express "
         "secret_access_key server_side_encryption session_token skip_signature sse_bucket_key_enabled "
-        "sse_customer_key_base64 sse_kms_key_id sts_endpoint unsigned_payload virtual_hosted_style_request "
+        "sse_customer_key_base64 sse_kms_key_id unsigned_payload virtual_hosted_style_request "
         "web_identity_token_file"
     ),
     "gs": _words("service_account service_account_key base_url bearer_token application_credentials skip_signature"),

@@ -84,7 +84,11 @@ def test_another_auth_manager() -> None:
 
 
 def test_everything_that_is_set_for_all_is_reserved_or_meant_to_be_overridden() -> None:
-    open_to_users = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"}
+    open_to_users = {
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION",
+        "AIRFLOW__SDK__COORDINATORS",
+        "AIRFLOW__SDK__QUEUE_TO_COORDINATOR",
+    }
     for name in common(installation("teams: [{name: aaa, repo: r}]")):
         if name.startswith("AIRFLOW__") and name not in open_to_users:
             _, section, key = name.lower().split("__")

@@ -308,6 +308,8 @@ def test_bad_repos(repo: str, words: str) -> None:
         ("airflow: {database: {sql_alchemy_conn: sekret}}", "is database.url"),
         ("airflow: {kubernetes_executor: {namespace: x}}", "has no effect"),
         ("airflow: {sentry: {sentry_dsn: sekret}}", "sentry_dsn_cmd"),
+        ("airflow: {celery: {broker_url: 'redis://:sekret@h/0'}}", "broker_url_cmd"),
+        ("{store: s3://b, store_options: {proxy_url: 'http://u:sekret@h'}}", "never written into this file"),
         ("airflow: {secrets: {backend_kwargs: {token: sekret}}}", "looks like a secret"),
         ("airflow: {Core: {x: y}}", "is not a name that can stand here"),
         ("airflow: {core: x}", "must be a mapping"),
