@@ -52,16 +52,19 @@ class TeamStore:
     def publish(self, archive: Path, manifest: Manifest) -> None:
         """Put a snapshot into the store: the archive first, then its manifest. Doing it again changes nothing."""
         self._store.start()
-        known = self.manifest(manifest.snapshot)
-        key = self._archive(manifest.snapshot)
-        if known is not None and self._store.size(key) == known.size:
+        if self.published(manifest.snapshot) is not None:
             return
-        self._store.upload(key, archive)
+        self._store.upload(self._archive(manifest.snapshot), archive)
         self._write(self._manifest(manifest.snapshot), manifest)
 
     def manifest(self, snapshot: str) -> Manifest | None:
         """The manifest of `snapshot`; None when the store does not have that snapshot."""
         return self._read(self._manifest(snapshot), Manifest)
+
+    def published(self, snapshot: str) -> Manifest | None:
+        """As :meth:`manifest`, and the archive is there too, in its full size: nothing is left to be done for it."""
+        known = self.manifest(snapshot)
+        return known if known is not None and self._store.size(self._archive(snapshot)) == known.size else None
 
     def snapshots(self) -> list[str]:
         """Ids of all snapshots that are complete, in no particular order."""
