@@ -14,22 +14,17 @@ import os
 import posixpath
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 _BLOCK = 512
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 _LONGEST_HEADER = 1 << 20
 
 
 class BadArchive(Exception):
     """Not an archive that a snapshot can have."""
-
-
-class _Tar(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -51,26 +46,26 @@ def unpack(archive: BinaryIO, folder: Path) -> Content:
     folders = {""}
     links: list[tuple[str, str]] = []
     files = size = 0
-    with _tar(archive) as tar:
-        for name, kind, mode, mtime, length, target in _members(tar):
-            if kind == b"5":
-                _make_folder(base, name, folders)
-                continue
-            _make_folder(base, posixpath.dirname(name), folders)
-            files += 1
-            if kind == b"2":
-                links.append((name, target))
-                continue
-            try:
-                file = os.open(f"{base}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            except FileExistsError:
-                raise BadArchive(f"{name!r} stands in it twice") from None
-            try:
-                _copy(tar, file, length)
-                os.utime(file, (mtime, mtime))
-            finally:
-                os.close(file)
-            size += length
+    tar = _Tar(archive)
+    for name, kind, mode, mtime, length, target in _members(tar):
+        if kind == b"5":
+            _make_folder(base, name, folders)
+            continue
+        _make_folder(base, posixpath.dirname(name), folders)
+        files += 1
+        if kind == b"2":
+            links.append((name, target))
+            continue
+        try:
+            file = os.open(f"{base}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            raise BadArchive(f"{name!r} stands in it twice") from None
+        try:
+            _copy(tar, file, length)
+            os.utime(file, (mtime, mtime))
+        finally:
+            os.close(file)
+        size += length
     for name, target in links:
         _make_link(base, name, target)
     for name, target in links:
@@ -78,18 +73,45 @@ def unpack(archive: BinaryIO, folder: Path) -> Content:
     return Content(files, size)
 
 
-@contextmanager
-def _tar(archive: BinaryIO) -> Iterator[_Tar]:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
+class _Tar:
+    """The bytes of the tar, in the pieces that are asked for."""
 
-    try:
-        with zstd.ZstdFile(archive) as tar:
-            yield tar
-    except (zstd.ZstdError, EOFError) as error:
-        raise BadArchive(f"it can not be decompressed: {error}") from None
+    def __init__(self, archive: BinaryIO) -> None:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+
+        self._archive = archive
+        self._zstd = zstd.ZstdDecompressor()
+        self._error = zstd.ZstdError
+        self._data = b""
+        self._at = 0
+
+    def take(self, length: int) -> bytes:
+        """The next `length` bytes."""
+        end = self._at + length
+        if end > len(self._data):
+            self._fill(length)
+            end = length
+        part = self._data[self._at : end]
+        self._at = end
+        return part
+
+    def _fill(self, length: int) -> None:
+        parts = [self._data[self._at :]]
+        have = len(parts[0])
+        while have < length:
+            packed = self._archive.read(_CHUNK) if self._zstd.needs_input else b""
+            if self._zstd.eof or (self._zstd.needs_input and not packed):
+                raise BadArchive("it ends too early")
+            try:
+                parts.append(self._zstd.decompress(packed, _CHUNK))
+            except self._error as error:
+                raise BadArchive(f"it can not be decompressed: {error}") from None
+            have += len(parts[-1])
+        self._data = b"".join(parts)
+        self._at = 0
 
 
 def _members(tar: _Tar) -> Iterator[tuple[str, bytes, int, int, int, str]]:
@@ -99,7 +121,7 @@ def _members(tar: _Tar) -> Iterator[tuple[str, bytes, int, int, int, str]]:
     """
     extra: dict[str, str] = {}
     while True:
-        header = _exactly(tar, _BLOCK)
+        header = tar.take(_BLOCK)
         if header[0] == 0:
             return
         try:
@@ -114,8 +136,8 @@ def _members(tar: _Tar) -> Iterator[tuple[str, bytes, int, int, int, str]]:
         if kind in b"xgLK":
             if length > _LONGEST_HEADER:
                 raise BadArchive("a header is too long")
-            data = _exactly(tar, length)
-            _exactly(tar, -length % _BLOCK)
+            data = tar.take(length)
+            tar.take(-length % _BLOCK)
             if kind == b"x":
                 extra |= _pax(data)
             elif kind != b"g":  # a global header holds what git-archive says about the commit
@@ -205,16 +227,9 @@ def _check_link(base: str, name: str, target: str) -> None:
 def _copy(tar: _Tar, file: int, length: int) -> None:
     padded = length + -length % _BLOCK
     while padded > 0:
-        part = _exactly(tar, min(padded, _CHUNK))
+        part = tar.take(min(padded, _CHUNK))
         padded -= len(part)
         view = memoryview(part)[:length]
         length -= len(view)
         while view:
             view = view[os.write(file, view) :]
-
-
-def _exactly(tar: _Tar, length: int) -> bytes:
-    data = tar.read(length) if length else b""
-    if len(data) != length:
-        raise BadArchive("it ends too early")
-    return data

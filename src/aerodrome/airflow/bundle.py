@@ -116,10 +116,14 @@ class SnapshotBundle(BaseDagBundle):
 
     def _open(self) -> TeamStore:
         if self._team_store is None:
-            from aerodrome.secrets import resolve
             from aerodrome.store import Store
 
-            self._team_store = Store(self._store, resolve(self._store_options)).team(self.team)
+            options: Mapping[str, str] = {}
+            if self._store_options:
+                from aerodrome.secrets import resolve
+
+                options = resolve(self._store_options)
+            self._team_store = Store(self._store, options).team(self.team)
         return self._team_store
 
     def _take(self) -> None:

@@ -19,7 +19,7 @@ def now() -> datetime:
 class Record(BaseModel):
     """Base of all records."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)  # a worker needs one of them
 
 
 class Manifest(Record):
