@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Role = Literal["api-server", "scheduler", "processor", "triggerer", "worker"]
 
 BUNDLE = "aerodrome.airflow.bundle.SnapshotBundle"
+LOGGING = "aerodrome.airflow.logs.LOGGING_CONFIG"
 COORDINATOR = "aerodrome.airflow.coordinator.PromptCoordinator"
 SIMPLE_AUTH = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 
