@@ -146,6 +146,7 @@ def _common(installation: Installation, executor: str) -> dict[str, str]:
         ("core", "dagbag_import_timeout"): max((team.gate.timeout for team in config.teams), default=60.0),
         ("core", "auth_manager"): config.auth.manager or SIMPLE_AUTH,
         ("dag_processor", "dag_bundle_config_list"): bundles(installation),
+        ("logging", "logging_config_class"): LOGGING,
         ("sdk", "coordinators"): {"aerodrome": {"classpath": COORDINATOR}},
         ("sdk", "queue_to_coordinator"): {"default": "aerodrome"},
     }
