@@ -237,9 +237,9 @@ def _open(url: str, options: dict[str, str]) -> Objects:
 
         return CloudObjects(url, memory(url), options)
     if parts.scheme in _REMOTE:
-        from aerodrome.store.cloud import CloudObjects, service
+        from aerodrome.store.forked import RemoteObjects
 
-        return CloudObjects(url, service(url, options), options)
+        return RemoteObjects(url, options)
     raise UsageError(
         f"store {url}: unknown kind of store", "Use file:///folder, s3://bucket/prefix, gs://... or az://..."
     )
