@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    PlainSerializer,
     PlainValidator,
     Tag,
     WithJsonSchema,
@@ -74,7 +75,10 @@ TeamName = Annotated[
     str, PlainValidator(_team_name), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]{2,39}$"})
 ]
 Folders = Annotated[
-    tuple[str, ...], PlainValidator(_imports), WithJsonSchema({"type": "array", "items": {"type": "string"}})
+    tuple[str, ...],
+    PlainValidator(_imports),
+    PlainSerializer(lambda folders: folders and [folder or "." for folder in folders], when_used="json"),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
 ]
 AirflowSetting = Annotated[
     Setting,

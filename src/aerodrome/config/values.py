@@ -7,7 +7,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainValidator, StringConstraints, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from aerodrome.names import nearest
 from aerodrome.secrets import SecretPlace
@@ -56,6 +63,27 @@ def size_in_bytes(text: object) -> int:
     if match is None:
         raise ValueError("must be a size with a unit, for example 64Ki, 512Mi or 1Gi")
     return int(float(match[0][: -len(match[2])]) * _BYTES[match[2]])
+
+
+def duration_text(value: float) -> str:
+    """`value` seconds as they are written in the configuration."""
+    return f"{int(value)}s" if value == int(value) else f"{value * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
+
+
+def _duration_or_never_text(value: float | None) -> str:
+    return "never" if value is None else duration_text(value)
+
+
+def size_text(value: int) -> str:
+    """`value` bytes as they are written in the configuration."""
+    for unit in ("Gi", "Mi", "Ki", "k"):
+        if value % _BYTES[unit] == 0:
+            return f"{value // _BYTES[unit]}{unit}"
+    return f"{value / 1000:.3f}".rstrip("0") + "k"
+
+
+def _place_or_text(value: str | SecretPlace) -> str | dict[str, str]:
+    return value.mapping() if isinstance(value, SecretPlace) else value
 
 
 def _duration_or_never(text: object) -> float | None:
@@ -193,16 +221,19 @@ _SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
 Duration = Annotated[
     float,
     PlainValidator(seconds),
+    PlainSerializer(duration_text, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": DURATION, "examples": ["10s", "5m"]}),
 ]
 DurationOrNever = Annotated[
     float | None,
     PlainValidator(_duration_or_never),
+    PlainSerializer(_duration_or_never_text, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": f"^never$|{DURATION}", "examples": ["never", "10m"]}),
 ]
 Size = Annotated[
     int,
     PlainValidator(size_in_bytes),
+    PlainSerializer(size_text, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": SIZE, "examples": ["512Mi", "1Gi"]}),
 ]
 Quantity = Annotated[
@@ -210,18 +241,30 @@ Quantity = Annotated[
     PlainValidator(_quantity),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": QUANTITY}, {"type": "number", "minimum": 0}]}),
 ]
-Folder = Annotated[str, PlainValidator(relative_folder), WithJsonSchema({"type": "string", "examples": [".", "dags"]})]
-Secret = Annotated[SecretPlace, PlainValidator(_secret_place), WithJsonSchema(_PLACE_SCHEMA)]
+Folder = Annotated[
+    str,
+    PlainValidator(relative_folder),
+    PlainSerializer(lambda folder: folder or ".", when_used="json"),
+    WithJsonSchema({"type": "string", "examples": [".", "dags"]}),
+]
+Secret = Annotated[
+    SecretPlace,
+    PlainValidator(_secret_place),
+    PlainSerializer(SecretPlace.mapping, when_used="json"),
+    WithJsonSchema(_PLACE_SCHEMA),
+]
 Ref = Annotated[str, PlainValidator(_ref), WithJsonSchema({"type": "string"})]
 Setting = Annotated[str, BeforeValidator(_text), WithJsonSchema(_SCALAR_SCHEMA)]
 StoreOption = Annotated[
     str | SecretPlace,
     PlainValidator(store_option),
+    PlainSerializer(_place_or_text, when_used="json"),
     WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, _PLACE_SCHEMA]}),
 ]
 EnvValue = Annotated[
     str | SecretPlace,
     PlainValidator(env_value),
+    PlainSerializer(_place_or_text, when_used="json"),
     WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, _PLACE_SCHEMA]}),
 ]
 DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL)]
