@@ -144,12 +144,13 @@ class Mirrors:
         """
         name = self._name(team, remote)
         lock, folder = await self._lock(name)
+        mirror = Mirror(self._git, folder, lock)
         try:
-            mirror = Mirror(self._git, folder, lock)
             mirror.tidy()
             yield mirror
             mirror.at_rest()
         finally:
+            mirror.archive.unlink(missing_ok=True)
             # Closed, not unlocked: a git that still runs keeps the lock.
             os.close(lock)
 

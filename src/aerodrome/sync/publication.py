@@ -121,7 +121,6 @@ class Publication:
             packed = time.monotonic()
             manifest = archive.manifest(root.listing.commit, self.settings)
             await self.shared.in_thread(self.store.publish, archive.path, manifest)
-            archive.path.unlink(missing_ok=True)
             self._tell(archive, manifest, fetched - begun, packed - fetched, time.monotonic() - packed)
             for mirror in self._held.values():
                 await mirror.tend(self.team.limits)
