@@ -1,0 +1,88 @@
+"""Starts a component of Airflow on one machine: ``python -m aerodrome.airflow.component scheduler ...``.
+
+The arguments and the program are Airflow's own. Two things are added, both at the one place where every process of
+Python forks:
+
+- a forked process dies with its parent, as the component dies with its supervisor: a fork loses what the kernel was
+  told (``PR_SET_PDEATHSIG``), and the LocalExecutor's workers wait for ever when their scheduler was killed;
+- the settings that follow from the teams are read again, so that a team is added or removed while tasks of the others
+  run: Airflow asks the environment at each look-up. A component reads them at SIGHUP too.
+
+And the processes that run tasks lose the scheduler's secrets from their environment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+_SETTINGS = "AERODROME_SETTINGS"
+_SECRETS = (
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__CORE__FERNET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__API__SECRET_KEY",
+)
+_PR_SET_PDEATHSIG = 1
+# The component's own processes (workers, trigger runner), and theirs (tasks). What a task starts is its own affair.
+_GENERATIONS = 2
+_TASKS = 2
+
+
+class _Kin:
+    """What each fork of a component does, first before it in the parent, then in the child."""
+
+    def __init__(self, component: str) -> None:
+        self._component = component
+        self._libc = ctypes.CDLL(None)
+        self._generation = 0
+        self._pid = os.getpid()
+        self._in_main_thread = True
+
+    def before(self) -> None:
+        self._pid = os.getpid()
+        # The kernel sends the signal when the thread that forked ends, not its process.
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+
+    def after(self) -> None:
+        self._generation += 1
+        if self._generation > _GENERATIONS:
+            return
+        if sys.platform == "linux" and self._in_main_thread:
+            self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != self._pid:
+                os._exit(1)
+        read_settings()
+        if self._component == "scheduler" and self._generation == _TASKS:
+            for name in _SECRETS:
+                os.environ.pop(name, None)
+
+
+def read_settings(number: int = 0, frame: FrameType | None = None) -> None:
+    """Take up the settings of the file that ``AERODROME_SETTINGS`` names; a file that is not there changes nothing."""
+    try:
+        with open(os.environ[_SETTINGS]) as file:  # noqa: PTH123 - runs at each fork
+            settings = json.load(file)
+    except (KeyError, OSError, ValueError):
+        return
+    os.environ.update(settings)
+
+
+def main() -> None:
+    """Run Airflow's command of the command line."""
+    kin = _Kin(sys.argv[1])
+    os.register_at_fork(before=kin.before, after_in_child=kin.after)
+    signal.signal(signal.SIGHUP, read_settings)
+    read_settings()
+    from airflow.__main__ import main as airflow
+
+    airflow()
+
+
+if __name__ == "__main__":
+    main()
