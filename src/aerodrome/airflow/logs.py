@@ -8,6 +8,7 @@ before it is used.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import logging
 import os
@@ -99,7 +100,8 @@ class StoreLog:
         if not file.exists():
             return
         size = self._store.size(key)
-        if not size or _begins_with(file, self._store.chunks(key) or iter(())):
+        chunks = self._store.chunks(key) if size else None
+        if chunks is None or _begins_with(file, chunks):
             self._store.upload(key, file)
             return
         with tempfile.NamedTemporaryFile() as whole:
@@ -126,8 +128,8 @@ class StoreLog:
             yield rest
 
 
-def _begins_with(file: Path, chunks: Any) -> bool:
-    with file.open("rb") as content:
+def _begins_with(file: Path, chunks: Generator[bytes, None, None]) -> bool:
+    with contextlib.closing(chunks), file.open("rb") as content:
         return all(content.read(len(chunk)) == chunk for chunk in chunks)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,7 @@ class CloudObjects(Objects):
             found = [meta["path"] for batch in obstore.list(self._client, folder or None) for meta in batch]
         return iter(sorted(found, key=str.encode))
 
-    def chunks(self, key: str) -> Iterator[bytes] | None:
+    def chunks(self, key: str) -> Generator[bytes, None, None] | None:
         import obstore
 
         with self._errors(f"read {key}"):
@@ -177,7 +177,7 @@ class CloudObjects(Objects):
                 return None
         return self._stream(iter(stream), key)
 
-    def _stream(self, stream: Iterator[Any], key: str) -> Iterator[bytes]:
+    def _stream(self, stream: Iterator[Any], key: str) -> Generator[bytes, None, None]:
         while True:
             with self._errors(f"read {key}"):
                 chunk = next(stream, None)

@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from aerodrome.store.errors import StoreUnavailable
@@ -76,7 +76,7 @@ class FolderObjects(Objects):
             found = list(self._walk(self._root / folder, folder))
         return iter(sorted(found, key=str.encode))
 
-    def chunks(self, key: str) -> Iterator[bytes] | None:
+    def chunks(self, key: str) -> Generator[bytes, None, None] | None:
         with self._errors(f"read {key}"):
             try:
                 file = (self._root / key).open("rb")
@@ -84,7 +84,9 @@ class FolderObjects(Objects):
                 return None
         return self._stream(file.fileno(), file, key)
 
-    def _stream(self, descriptor: int, file: contextlib.AbstractContextManager[object], key: str) -> Iterator[bytes]:
+    def _stream(
+        self, descriptor: int, file: contextlib.AbstractContextManager[object], key: str
+    ) -> Generator[bytes, None, None]:
         with file, self._errors(f"read {key}"):
             while chunk := os.read(descriptor, _CHUNK):
                 yield chunk

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class RemoteObjects(Objects):
     def list(self, folder: str) -> Iterator[str]:
         return self._objects().list(folder)
 
-    def chunks(self, key: str) -> Iterator[bytes] | None:
+    def chunks(self, key: str) -> Generator[bytes, None, None] | None:
         return self._objects().chunks(key)
 
     def _objects(self) -> Objects:
@@ -106,11 +106,11 @@ class _Helper(Objects):
     def list(self, folder: str) -> Iterator[str]:
         return iter(self._ask("list", folder))
 
-    def chunks(self, key: str) -> Iterator[bytes] | None:
+    def chunks(self, key: str) -> Generator[bytes, None, None] | None:
         stream = self._stream(key)
         return stream if next(stream) else None
 
-    def _stream(self, key: str) -> Iterator[bytes]:
+    def _stream(self, key: str) -> Generator[bytes, None, None]:
         """First whether there is such an object (a byte or none), then its content."""
         with self._asked("chunks", key) as process:
             there = self._answer(process)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -92,5 +92,5 @@ class Objects(ABC):
         """Keys below `folder` ("" = all), in the order of their bytes."""
 
     @abstractmethod
-    def chunks(self, key: str) -> Iterator[bytes] | None:
+    def chunks(self, key: str) -> Generator[bytes, None, None] | None:
         """The object's content piece by piece; None when it is absent."""

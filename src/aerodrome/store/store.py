@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -126,7 +126,7 @@ class Store:
         yield first
         yield from keys
 
-    def chunks(self, key: str) -> Iterator[bytes] | None:
+    def chunks(self, key: str) -> Generator[bytes, None, None] | None:
         """The content of the object at `key`, piece by piece; None when it is absent."""
         chunks = self._objects.chunks(checked(key))
         if chunks is None:

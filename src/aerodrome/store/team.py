@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import re
@@ -87,12 +88,13 @@ class TeamStore:
                 f"{short(snapshot)} so that it takes the current one.",
             )
         digest, size = hashlib.sha256(), 0
-        for chunk in chunks:
-            size += len(chunk)
-            if size > manifest.size:
-                break
-            digest.update(chunk)
-            to.write(chunk)
+        with contextlib.closing(chunks):
+            for chunk in chunks:
+                size += len(chunk)
+                if size > manifest.size:
+                    break
+                digest.update(chunk)
+                to.write(chunk)
         if size != manifest.size or f"sha256:{digest.hexdigest()}" != manifest.digest:
             raise SnapshotDamaged(
                 f"team {self.name}: snapshot {short(snapshot)} in the store {self._store.url} is damaged",
