@@ -32,8 +32,10 @@ _CLIENT = frozenset(
     }
 )
 # `timeout` bounds a whole request, the body of a large archive included; `read_timeout` finds a stalled one early
-_PATIENCE = {"connect_timeout": "5s", "read_timeout": "20s", "timeout": "15m"}
+PATIENCE = {"connect_timeout": "5s", "read_timeout": "20s", "timeout": "15m"}
+RETRIES = 4  # after the first attempt; pauses of 0.1 s to 3 s between them
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist|container does not exist", re.I)
+_FORBIDDEN = re.compile(r"^(PermissionDenied|Unauthenticated)|status code: 40[13]\b")
 
 _memories: dict[str, ObjectStore] = {}
 _memories_lock = threading.Lock()
@@ -56,12 +58,12 @@ def service(url: str, options: Mapping[str, str]) -> ObjectStore:
     from obstore.exceptions import BaseError, UnknownConfigurationKeyError
     from obstore.store import from_url
 
-    client: dict[str, Any] = dict(_PATIENCE)
+    client: dict[str, Any] = dict(PATIENCE)
     config: dict[str, Any] = {}
     for key, value in options.items():
         (client if key in _CLIENT else config)[key] = value
     retry: Any = {
-        "max_retries": 4,
+        "max_retries": RETRIES,
         "retry_timeout": timedelta(seconds=60),
         "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
     }
@@ -188,23 +190,30 @@ class CloudObjects(Objects):
     def _absent(self, error: FileNotFoundError) -> None:
         """None, unless it is the whole bucket that is absent: services answer both with the same status."""
         if _NO_BUCKET.search(str(error)):
-            raise StoreUnavailable(
-                f"store {self._url}: the bucket or container does not exist",
-                "Create it, or correct store in aerodrome.yaml.",
-            ) from None
+            raise self._no_bucket() from None
+
+    def _no_bucket(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"store {self._url}: the bucket or container does not exist",
+            "Create it, or correct store in aerodrome.yaml.",
+        )
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+        from obstore.exceptions import BaseError
 
         try:
             yield
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise StoreUnavailable(
-                f"store {self._url}: not allowed to {doing}: {first_line(error, self._options)}",
-                "Check the credentials that this process was given and the bucket's policy.",
-            ) from None
         except (BaseError, OSError, ValueError) as error:
+            text = str(error)
+            if _NO_BUCKET.search(text):
+                raise self._no_bucket() from None
+            # obstore has exceptions for these two, and does not raise them where it lists
+            if _FORBIDDEN.search(type(error).__name__ + text):
+                raise StoreUnavailable(
+                    f"store {self._url}: not allowed to {doing}: {first_line(error, self._options)}",
+                    "Check the credentials that this process was given and the bucket's policy.",
+                ) from None
             raise StoreUnavailable(
                 f"store {self._url}: can not {doing}: {first_line(error, self._options)}",
                 "Check the address and the network between this machine and the store; it is tried again.",
