@@ -27,6 +27,7 @@ COMMANDS = {
     "rollback": ("current", "rollback", "Make an earlier commit live, and keep it."),
     "resume": ("current", "resume", "Follow the repository again after a rollback."),
     "recheck": ("current", "recheck", "Have the newest commit judged again."),
+    "render": ("kubernetes", "render", "Write the Kubernetes manifests of aerodrome.yaml."),
     "sync": ("services", "sync", "Follow the teams' repositories (a service)."),
     "processor": ("services", "processor", "Parse and judge a team's commits (a service)."),
     "triggerer": ("services", "triggerer", "Run a team's deferred tasks (a service)."),
