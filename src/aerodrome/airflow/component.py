@@ -8,7 +8,8 @@ Python forks:
 - the settings that follow from the teams are read again, so that a team is added or removed while tasks of the others
   run: Airflow asks the environment at each look-up. A component reads them at SIGHUP too.
 
-And the processes that run tasks lose the scheduler's secrets from their environment.
+And the processes that run tasks lose the scheduler's secrets from their environment. A component that is started
+beside the set-up of the database imports what it needs meanwhile, and waits for it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import os
 import signal
 import sys
 import threading
+import time
+from pathlib import Path
 from types import FrameType
 
 _SETTINGS = "AERODROME_SETTINGS"
+_AFTER = "AERODROME_AFTER"
 _SECRETS = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
     "AIRFLOW__CORE__FERNET_KEY",
@@ -73,12 +77,33 @@ def read_settings(number: int = 0, frame: FrameType | None = None) -> None:
     os.environ.update(settings)
 
 
+def _await_database(component: str) -> None:
+    """Wait for the file that ``AERODROME_AFTER`` names: the database is set up."""
+    path = Path(os.environ.get(_AFTER, "/"))
+    if path.exists():
+        return
+    if component == "api-server":
+        # As airflow.api_fastapi.main does before its imports, so that plugins get the server's chain of secrets.
+        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+        import airflow.api_fastapi.app
+        import airflow.api_fastapi.core_api.routes.public
+        import airflow.api_fastapi.core_api.routes.ui
+        import airflow.api_fastapi.execution_api.routes
+        import airflow.cli.commands.api_server_command  # noqa: F401 - what the application is made of
+    parent = os.getppid()
+    while not path.exists():
+        if os.getppid() != parent:
+            sys.exit(1)
+        time.sleep(0.02)
+
+
 def main() -> None:
     """Run Airflow's command of the command line."""
     kin = _Kin(sys.argv[1])
     os.register_at_fork(before=kin.before, after_in_child=kin.after)
     signal.signal(signal.SIGHUP, read_settings)
     read_settings()
+    _await_database(sys.argv[1])
     from airflow.__main__ import main as airflow
 
     airflow()

@@ -11,10 +11,14 @@ from rich.status import Status
 
 
 class Progress:
-    """Shows the events of a supervisor. A context manager."""
+    """Shows the events of a supervisor. A context manager.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+    Args:
+        quiet: show them on stderr: stdout is for a program.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(highlight=False, soft_wrap=True, stderr=quiet)
         self._began = time.monotonic()
         self._waiting: dict[str, None] = {}
         self._status: Status | None = None

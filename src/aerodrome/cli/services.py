@@ -1,4 +1,4 @@
-"""The services: ``sync``, ``processor``, ``triggerer``. Started by ``up`` and by the manifests; by hand for one pass."""
+"""The services ``sync``, ``processor`` and ``triggerer``, as ``up`` and the manifests start them."""
 
 from __future__ import annotations
 

@@ -24,6 +24,9 @@ Role = Literal["api-server", "scheduler", "processor", "triggerer"]
 SETTINGS = "AERODROME_SETTINGS"
 """Environment variable: file of settings that scheduler and api-server read again (aerodrome.airflow.component)."""
 
+AFTER = "AERODROME_AFTER"
+"""Environment variable: file that is there once the database is set up."""
+
 DATABASE = variable("database", "sql_alchemy_conn")
 FERNET = variable("core", "fernet_key")
 JWT = variable("api_auth", "jwt_secret")
@@ -104,7 +107,7 @@ class Environments:
             **self._local(),
             **environment(self._installation, role, team=team),
             **secrets,
-            **({SETTINGS: str(self._state.settings)} if role in ("scheduler", "api-server") else {}),
+            **self._component(role),
             **_prompt_tasks(config.airflow if role == "scheduler" else None),
         }
 
@@ -118,6 +121,11 @@ class Environments:
         """The settings that may change while scheduler and api-server run."""
         whole = environment(self._installation, "scheduler")
         return {name: whole[name] for name in sorted(LIVE) if name in whole}
+
+    def _component(self, role: Role) -> dict[str, str]:
+        if role not in ("scheduler", "api-server"):
+            return {}
+        return {SETTINGS: str(self._state.settings), AFTER: str(self._state.prepared)}
 
     def _local(self) -> dict[str, str]:
         url = f"http://localhost:{self._port}"
@@ -150,7 +158,7 @@ class Environments:
 
 
 def _prompt_tasks(own: Mapping[str, Mapping[str, str]] | None) -> dict[str, str]:
-    """Tasks whose end is noticed at once (aerodrome.airflow.coordinator), unless the user has coordinators of his own."""
+    """Tasks whose end is noticed at once (aerodrome.airflow.coordinator), unless the user set coordinators himself."""
     if own is None or {"coordinators", "queue_to_coordinator"} & set(own.get("sdk", ())):
         return {}
     return {

@@ -19,7 +19,7 @@ from aerodrome.local import kinship
 class Guard:
     """A supervisor that runs below this process, for as long as the context lasts; after it nothing of it is left.
 
-    SIGINT and SIGTERM of this process reach the supervisor, which stops the platform in order, and at once at the second.
+    SIGINT and SIGTERM of this process reach the supervisor, which stops the platform in order; a second one, at once.
 
     Args:
         installation: what to run.

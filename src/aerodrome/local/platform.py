@@ -61,6 +61,7 @@ class Platform:
         """
         began = time.monotonic()
         self._prepare_files()
+        self.state.prepared.unlink(missing_ok=True)
         specs = self._specs(self.installation)
         # What needs no database starts beside it: the api-server is as slow to import as the database is to set up.
         for name in ("sync", "api-server"):
@@ -191,6 +192,7 @@ class Platform:
         )
         if await self.processes.run(spec) != 0:
             raise self._failure("Airflow's database can not be prepared", "schema")
+        self.state.prepared.touch()
         seconds = round(time.monotonic() - began, 2)
         self._report({"event": "step", "name": "schema", "state": "ready", "seconds": seconds})
 

@@ -49,8 +49,9 @@ class Postgres:
         return self.sockets / "db"
 
     def url(self) -> str:
-        """The URL that Airflow takes; the asynchronous driver's is made from it. It holds no secret: the socket's folder
-        is closed to other users.
+        """The URL that Airflow takes, and makes the asynchronous driver's from.
+
+        It holds no secret: the socket's folder is closed to other users.
         """
         query = urllib.parse.urlencode({"host": str(self.socket_folder)})
         return f"postgresql+psycopg2://postgres@/postgres?{query}"

@@ -264,7 +264,7 @@ class Processes:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
-                    preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
+                    preexec_fn=prepare,  # safe: this process has one thread
                 )
             except OSError as error:
                 raise AerodromeError(

@@ -68,6 +68,11 @@ class State:
         return self.folder / "run" / "settings.json"
 
     @property
+    def prepared(self) -> Path:
+        """Is there while the database of the running platform is set up."""
+        return self.folder / "run" / "prepared"
+
+    @property
     def sockets(self) -> Path:
         """Folder of the Unix sockets: ``run`` in the state folder, or a short one of this user when that is too long.
 
@@ -136,6 +141,7 @@ class State:
 def write_private(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all, readable for this user only."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
+    aside.unlink(missing_ok=True)
+    aside.touch(0o600)
+    aside.write_text(text)
     aside.replace(path)

@@ -1,0 +1,15 @@
+"""A task that waits without holding a worker: Airflow's own deferrable sensor."""
+
+from datetime import timedelta
+
+import shared
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.sdk import dag
+
+
+@dag(schedule=None, catchup=False, tags=["sample"], default_args={"owner": shared.TEAM})
+def payments_wait_for_bank():
+    TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
+
+
+payments_wait_for_bank()

@@ -1,0 +1,5 @@
+"""What the DAGs share."""
+
+
+def greeting(name):
+    return f"Hello, {name}!"
