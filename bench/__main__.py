@@ -61,7 +61,8 @@ def main(rows: tuple[str, ...], disk: Path | None, keep: bool) -> None:
             console.print(f"kept: {folder}")
         if memory:
             shutil.rmtree(memory, ignore_errors=True)
-    Console().print(_table(results))
+    shown = Console()
+    Console(width=shown.width if shown.is_terminal else 120).print(_table(results))
     path = _write(begun, results, failed, medium(folder.parent))
     console.print(f"written: {path}")
     missed = [result.work for found in results.values() for result in found if result.ok is False]

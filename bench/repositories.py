@@ -11,6 +11,15 @@ from pathlib import Path
 _TIME = 1_700_000_000
 _AUTHOR = "Bench <bench@example.com>"
 
+# About as compressible as real code.
+_WORDS = (
+    "account amount batch branch bucket cluster column commit count customer daily date day delay event export "
+    "file filter frame group hour index insert invoice key ledger limit list load market merge month name "
+    "offset order owner page partition payment path price query queue rate record region report result row "
+    "sample schema select sink source state stream sum table tag target task time topic total type unit update "
+    "user value view week window write year "
+)
+
 _DAG = '''"""{doc}"""
 
 from __future__ import annotations
@@ -47,10 +56,9 @@ def dag(number: int, revision: int, size: int = 0) -> bytes:
         size: bytes that it is filled up to.
     """
     text = _DAG.format(dag_id=f"bench_{number:05}", doc=f"Pipeline {number} of the bench.", revision=revision)
-    lines = 0
+    chance = random.Random(number)
     while len(text) < size:
-        lines += 1
-        text += f"# {number:05} {lines:03} rows are read from the source, checked and written to the target.\n"
+        text += f"# {' '.join(chance.choices(_WORDS.split(), k=12))}\n"
     return text.encode()
 
 

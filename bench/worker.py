@@ -17,7 +17,7 @@ from bench.place import Place, answer, basic_environment, installation, medium, 
 from bench.result import Result, median
 
 GIT = "airflow.providers.git.bundles.git.GitDagBundle"
-_SAMPLES = {"heavy": 5, "plain": 9}
+_SAMPLES = {"heavy": 3, "plain": 7}
 _WORK = {"heavy": "5,000 files (10 MB), 210 MB of history", "plain": "500 files, 2,000 commits"}
 _MUST = {"tmpfs": 20.0, "disk": 1.5}
 
@@ -56,6 +56,7 @@ def _measure(place: Place, installed: Installation, url: str, name: str, parent:
             BUNDLE,
             {team: {"name": team, "version": heads[team], "store": installed.store_url} for team in heads},
             name,
+            installed,
         )
         assert found["files"] == manifest.files, found
         ours.append(found["seconds"])
@@ -68,20 +69,20 @@ def _measure(place: Place, installed: Installation, url: str, name: str, parent:
                 for team in heads
             },
             name,
+            installed,
         )
         assert found["files"] == manifest.files, found
         stock.append(found["seconds"])
     must = _MUST["tmpfs" if kind == "tmpfs" else "disk"]
-    # beside the archive: the manifest, and the record of what is unpacked
-    all_read = max(reads) <= manifest.size + 8192
+    once = manifest.size <= max(reads) <= manifest.size + 4096  # with the manifest
     return Result(
         f"fresh worker, {_WORK[name]}, {kind}",
         median(ours),
         median(stock),
         "s",
-        f"{must:g}x; reads the archive",
-        median(stock) / median(ours) >= must and all_read,
-        f"read {max(reads):,.0f} bytes, the archive has {manifest.size:,}",
+        f"{must:g}x; reads the archive once",
+        median(stock) / median(ours) >= must and once,
+        f"read {max(reads):,.0f} bytes of the store; the archive has {manifest.size:,}",
         {"ours": ours, "stock": stock},
     )
 
@@ -94,7 +95,9 @@ def installed_head(installed: Installation, team: str) -> str:
     return head.snapshot
 
 
-def _fetch(parent: Path, classpath: str, bundles: dict[str, dict[str, object]], name: str) -> dict[str, float]:
+def _fetch(
+    parent: Path, classpath: str, bundles: dict[str, dict[str, object]], name: str, installed: Installation
+) -> dict[str, float]:
     storage = Path(tempfile.mkdtemp(prefix="aerodrome-bench-", dir=parent))
     env = {
         **basic_environment(storage / "home"),
@@ -103,7 +106,7 @@ def _fetch(parent: Path, classpath: str, bundles: dict[str, dict[str, object]], 
         "AIRFLOW_CONN_GIT_DEFAULT": "git://",
     }
     try:
-        argv = [sys.executable, "-m", "bench.fetch", classpath, json.dumps(bundles["tiny"]), json.dumps(bundles[name])]
-        return answer(argv, env)
+        values = [json.dumps(bundles["tiny"]), json.dumps(bundles[name]), str(installed.state / "store")]
+        return answer([sys.executable, "-m", "bench.fetch", classpath, *values], env)
     finally:
         shutil.rmtree(storage)
