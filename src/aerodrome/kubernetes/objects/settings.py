@@ -51,6 +51,7 @@ def _places() -> dict[str, str]:
         "USER": "airflow",
         "AIRFLOW_HOME": f"{STATE}/airflow",
         "AERODROME_STATE": STATE,
+        "AERODROME_CLUSTER": "1",
         "PYTHONUNBUFFERED": "1",
         variable("dag_processor", "dag_bundle_storage_path"): SNAPSHOTS,
         variable("logging", "base_log_folder"): f"{STATE}/logs",
