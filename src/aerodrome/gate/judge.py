@@ -22,7 +22,7 @@ class Judgement:
     dag_ids: tuple[str, ...]
     files: int
     external: bool
-    """Refused, and the cause may lie outside Git."""
+    """Refused, and everything that stands in the way may lie outside Git."""
 
 
 def judge(parsed: Parsed, policy: Policy, around: Surroundings) -> Judgement:
@@ -62,7 +62,8 @@ def judge(parsed: Parsed, policy: Policy, around: Surroundings) -> Judgement:
         findings=_grouped(findings),
         dag_ids=tuple(sorted({dag.dag_id for dag in dags})),
         files=len(parsed.files),
-        external=any(finding in outside or finding.kind in EXTERNAL for finding in errors),
+        # one mistake in the code, and looking again can not help
+        external=bool(errors) and all(finding in outside or finding.kind in EXTERNAL for finding in errors),
     )
 
 
