@@ -129,6 +129,14 @@ class Keyring:
             "Write the repository as git@HOST:PATH, or declare `credentials: {token: ...}`.",
         )
 
+    def login(self) -> str | None:
+        """``user:password`` for the team's own repository over HTTP, None where none is declared."""
+        if self.remote.scheme not in ("http", "https") or self.credentials is None:
+            return None
+        username, password = self._password()
+        self.masker.add(password)
+        return f"{username}:{password}"
+
     @property
     def needs_renewal(self) -> bool:
         """Whether :meth:`renew` would ask the network."""

@@ -54,10 +54,8 @@ _CONFIG: Mapping[str, str] = {
 }
 
 # The way to the network is the machine's affair; who vouches for a server is, too, unless the team names a CA.
-_FROM_MACHINE = (
-    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAPATH", "TMPDIR",
-)  # fmt: skip
+PROXIES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+_FROM_MACHINE = (*PROXIES, "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAPATH", "TMPDIR")
 _CA_BUNDLES = ("GIT_SSL_CAINFO", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 _ASKPASS = """\
@@ -69,6 +67,11 @@ case "$1" in
 *) exit 1 ;;
 esac
 """
+
+
+def ca_bundle() -> str | None:
+    """The file of authorities that this machine's environment names, to git, OpenSSL, curl or requests."""
+    return next((os.environ[name] for name in _CA_BUNDLES if os.environ.get(name)), None)
 
 
 class Git:
@@ -117,7 +120,7 @@ class Git:
             "GIT_PROTOCOL_FROM_USER": "0",
             "GIT_ALLOW_PROTOCOL": "https:http:ssh:file",
         }
-        if bundle := next((os.environ[name] for name in _CA_BUNDLES if os.environ.get(name)), None):
+        if bundle := ca_bundle():
             env["GIT_SSL_CAINFO"] = bundle
         env |= extra or {}
         settings = {**_CONFIG, **(config or {})}

@@ -58,6 +58,23 @@ class Tip:
     commit: str
 
 
+def candidates(ref: str | None) -> tuple[str, ...]:
+    """The full names that `ref` may mean, the likeliest first; None means what the remote's HEAD names."""
+    if ref is None:
+        return ("HEAD",)
+    # A branch first, as `git clone --branch` does.
+    return (ref,) if ref.startswith("refs/") else (f"refs/heads/{ref}", f"refs/tags/{ref}")
+
+
+def tip(refs: Mapping[str, str], ref: str | None) -> Tip | None:
+    """What `ref` is at, as `refs` say: name to object id, ``NAME^{}`` where a tag leads, ``symref HEAD`` its branch."""
+    for name in candidates(ref):
+        if name in refs:
+            full = refs.get("symref HEAD", name) if name == "HEAD" else name
+            return Tip(full, refs.get(f"{name}^{{}}", refs[name]))
+    return None
+
+
 async def look(git: Git, remote: Remote, ref: str | None, extra: Mapping[str, str]) -> Tip:
     """What `ref` of `remote` is at: one small question, nothing is fetched.
 
@@ -70,24 +87,16 @@ async def look(git: Git, remote: Remote, ref: str | None, extra: Mapping[str, st
         EmptyRepository: it has none at all.
         RepositoryFailure: it could not be asked.
     """
-    if ref is None:
-        candidates: tuple[str, ...] = ("HEAD",)
-    elif ref.startswith("refs/"):
-        candidates = (ref,)
-    else:
-        # A branch first, as `git clone --branch` does.
-        candidates = (f"refs/heads/{ref}", f"refs/tags/{ref}")
-    patterns = [*candidates, *(f"{name}^{{}}" for name in candidates if name != "HEAD")]
-    found, head = await _ls_remote(git, remote, extra, "--symref", "--", remote.url, *patterns)
-    for name in candidates:
-        if name in found:
-            commit = found.get(f"{name}^{{}}", found[name])
-            return Tip(head if name == "HEAD" and head else name, commit)
-    raise await _missing(git, remote, ref, extra)
+    names = candidates(ref)
+    patterns = [*names, *(f"{name}^{{}}" for name in names if name != "HEAD")]
+    found = tip(await _ls_remote(git, remote, extra, "--symref", "--", remote.url, *patterns), ref)
+    if found is None:
+        raise await _missing(git, remote, ref, extra)
+    return found
 
 
 async def _missing(git: Git, remote: Remote, ref: str | None, extra: Mapping[str, str]) -> RepositoryFailure:
-    refs, _ = await _ls_remote(git, remote, extra, "--heads", "--tags", "--refs", "--", remote.url)
+    refs = await _ls_remote(git, remote, extra, "--heads", "--tags", "--refs", "--", remote.url)
     if not refs:
         return EmptyRepository(f"{remote.url} is empty.", "Push a first commit.")
     heads = [name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/")]
@@ -102,9 +111,7 @@ async def _missing(git: Git, remote: Remote, ref: str | None, extra: Mapping[str
     return RefMissing(f"{remote.url} has no {ref} (any more); {hint}", "Set the team's `ref` to one that is there.")
 
 
-async def _ls_remote(
-    git: Git, remote: Remote, extra: Mapping[str, str], *arguments: str
-) -> tuple[dict[str, str], str | None]:
+async def _ls_remote(git: Git, remote: Remote, extra: Mapping[str, str], *arguments: str) -> dict[str, str]:
     doing = f"look at {remote.url}"
     try:
         done = await git.run("ls-remote", "--quiet", *arguments, timeout=LOOK, extra=extra)
@@ -113,14 +120,13 @@ async def _ls_remote(
     if done.code:
         raise failure(doing, done.stderr.decode(errors="replace"))
     found: dict[str, str] = {}
-    head = None
     for line in done.stdout.decode(errors="surrogateescape").splitlines():
         value, tab, name = line.partition("\t")
         if value.startswith("ref: ") and name == "HEAD":
-            head = value.removeprefix("ref: ")
+            found["symref HEAD"] = value.removeprefix("ref: ")
         elif tab and COMMIT.fullmatch(value):
             found[name] = value
-    return found, head
+    return found
 
 
 class Mirrors:

@@ -98,7 +98,7 @@ class Publication:
 
     async def _attempt(self, tip: Tip) -> Manifest:
         begun = time.monotonic()
-        async with self.shared.fetches.one(), contextlib.AsyncExitStack() as stack:
+        async with self.shared.fetches.one(self.team.name), contextlib.AsyncExitStack() as stack:
             self._held = {}
             try:
                 root = await self._fetch(stack, self.keyring.remote, tip)

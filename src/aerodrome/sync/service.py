@@ -30,7 +30,7 @@ _LOG = logging.getLogger("aerodrome.sync")
 
 _LOOKS = 16
 _PATIENCE_WITH_LOOK = 1.0
-_PATIENCE_WITH_FETCH = 5.0
+_PATIENCE_WITH_FETCH = 1.0
 _JITTER = 0.1
 _LONGEST_PAUSE = 120.0
 """Seconds between attempts at a repository that fails (its own poll, where that is longer)."""
@@ -105,11 +105,14 @@ class Sync:
             for task in (work, end):
                 task.cancel()
             await asyncio.gather(work, end, return_exceptions=True)
+            for tracker in self._trackers:
+                tracker.close()
+            await asyncio.sleep(0)
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _once(self) -> int:
         outcomes = await asyncio.gather(*(self._pass(tracker) for tracker in self._trackers))
-        failed = sum(outcome in ("failed", "throttled") for outcome in outcomes)
+        failed = sum(outcome not in ("unchanged", "published") for outcome in outcomes)
         _LOG.info("one pass over %d teams: %d published, %d failed", len(outcomes), outcomes.count("published"), failed)
         return 1 if failed else 0
 

@@ -12,13 +12,15 @@ from aerodrome.names import COMMIT, short, snapshot_id
 from aerodrome.store import Head, StoreUnavailable, now
 from aerodrome.sync import snapshot
 from aerodrome.sync.credentials import Keyring
-from aerodrome.sync.failures import CredentialsRefused, RepositoryFailure, SnapshotRefused
-from aerodrome.sync.mirror import Tip, look
+from aerodrome.sync.failures import CredentialsRefused, EmptyRepository, RefMissing, RepositoryFailure, SnapshotRefused
+from aerodrome.sync.mirror import Tip, candidates, look, tip
 from aerodrome.sync.publication import Log, Publication, Shared
+from aerodrome.sync.quick import QuickLook
 from aerodrome.sync.remote import Remote, parse
 
-Outcome = Literal["unchanged", "published", "failed", "throttled"]
-"""``published``: head is at another snapshot than before."""
+Outcome = Literal["unchanged", "published", "refused", "failed", "throttled"]
+"""``published``: head is at another snapshot than before. ``refused``: the repository was seen well, and a push is what
+mends it, so that looking less often would only delay it. ``failed``: trying again less often is polite."""
 
 By = Literal["poll", "webhook"]
 
@@ -45,6 +47,7 @@ class Tracker:
         self._log = log
         self._settings = snapshot.settings(team)
         self._keyring = Keyring(parse(team.repo), team.credentials, team.ca, shared.secrets)
+        self._quick = QuickLook(self._keyring.remote)
         self._publication = Publication(team, self._keyring, self._settings, shared, log)
         self._head: Head | None = None
         self._known = False
@@ -58,6 +61,10 @@ class Tracker:
         """Where the team's repository is."""
         return self._keyring.remote
 
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._quick.close()
+
     async def pass_(self, by: By = "poll") -> Outcome:
         """Bring the store to what the repository is at. Errors are told in the head and the log, not raised."""
         try:
@@ -70,27 +77,31 @@ class Tracker:
             if isinstance(error, CredentialsRefused):
                 self._keyring.forget()
             await self._tell(error, by)
-            return "throttled" if isinstance(error, RepositoryFailure) and error.throttled else "failed"
+            if isinstance(error, RepositoryFailure) and error.throttled:
+                return "throttled"
+            return "refused" if isinstance(error, (SnapshotRefused, EmptyRepository, RefMissing)) else "failed"
 
     async def _advance(self, by: By) -> Outcome:
         await self._compare()
-        tip = await self._look()
-        wanted = snapshot_id(tip.commit, self._settings)
+        seen = await self._look()
+        wanted = snapshot_id(seen.commit, self._settings)
         head = self._head
-        if self._known and head and (head.snapshot, head.ref, head.error) == (wanted, tip.ref, None):
+        if self._known and head and (head.snapshot, head.ref, head.error) == (wanted, seen.ref, None):
             return "unchanged"
         if self._refused is not None and self._refused[0] == wanted:
             raise self._refused[1]
         manifest = await self._shared.in_thread(self._store.published, wanted)
         if manifest is None:
             try:
-                manifest = await self._publication.publish(tip)
+                manifest = await self._publication.publish(seen)
             except SnapshotRefused as error:
                 self._refused = (wanted, error)
                 raise
+            except RefMissing as error:  # of a submodule, or a commit: looking for it again is much work
+                raise RepositoryFailure(error.what, error.remedy) from None
         self._refused = self._told = None
         before = head.snapshot if head else None
-        new = Head(snapshot=manifest.snapshot, commit=manifest.commit, ref=tip.ref, seen=now(), by=by)
+        new = Head(snapshot=manifest.snapshot, commit=manifest.commit, ref=seen.ref, seen=now(), by=by)
         if head is None or (head.snapshot, head.ref, head.error) != (new.snapshot, new.ref, None):
             await self._set(new)
         self._known = True
@@ -118,9 +129,13 @@ class Tracker:
         ref = self.team.ref
         if ref is not None and COMMIT.fullmatch(ref):
             return Tip(ref, ref)  # it never moves: nothing to ask
-        async with self._shared.looks.one():
+        async with self._shared.looks.one(self.team.name):
             if self._keyring.needs_renewal:
                 await self._shared.in_thread(self._keyring.renew)
+            ca = self.team.ca.read() if self.team.ca else None
+            refs = await self._quick.refs(candidates(ref), self._keyring.login(), ca)
+            if refs is not None and (found := tip(refs, ref)) is not None:
+                return found
             with self._keyring.lent(self._keyring.remote) as extra:
                 return await look(self._shared.git, self._keyring.remote, ref, extra)
 

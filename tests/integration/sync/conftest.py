@@ -140,7 +140,7 @@ class GitServer:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 with contextlib.suppress(ConnectionError, ssl.SSLError):
                     outer._answer(self)
 
@@ -191,14 +191,17 @@ class GitServer:
             self.hanging.set()
             self._released.wait(60)
             request.close_connection = True
-            return
-        if self.status is not None:
-            return self._send(request, self.status, [], b"no\n")
-        if self.redirect is not None:
-            return self._send(request, 301, [("Location", self.redirect + request.path)], b"")
-        if path in self.pages:
+        elif self.status is not None:
+            self._send(request, self.status, [], b"no\n")
+        elif self.redirect is not None:
+            self._send(request, 301, [("Location", self.redirect + request.path)], b"")
+        elif path in self.pages:
             status, answer = self.pages[path](body, request.headers)
-            return self._send(request, status, [("Content-Type", "application/json")], answer)
+            self._send(request, status, [("Content-Type", "application/json")], answer)
+        else:
+            self._git(request, path, query, body)
+
+    def _git(self, request: http.server.BaseHTTPRequestHandler, path: str, query: str, body: bytes) -> None:
         authorization = request.headers.get("Authorization", "")
         if authorization:
             self.authorizations.append(authorization)
@@ -208,7 +211,8 @@ class GitServer:
                 for user, password in self.users.items()
             }
             if authorization not in known:
-                return self._send(request, 401, [("WWW-Authenticate", 'Basic realm="test"')], b"")
+                self._send(request, 401, [("WWW-Authenticate", 'Basic realm="test"')], b"")
+                return
         env = {
             **ENV,
             "GIT_PROJECT_ROOT": str(self.root),
@@ -227,7 +231,6 @@ class GitServer:
         headers = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n") if line]
         status = next((int(value.split()[0]) for name, value in headers if name == "Status"), 200)
         self._send(request, status, [(name, value) for name, value in headers if name != "Status"], answer)
-        return None
 
     def _body(self, request: http.server.BaseHTTPRequestHandler) -> bytes:
         if request.headers.get("Transfer-Encoding") != "chunked":
@@ -351,7 +354,8 @@ class Platform:
             "import sys\n"
             "from aerodrome.config.installation import Installation\n"
             "from aerodrome.sync.service import run\n"
-            "pokes = {team: (host, int(port)) for team, host, port in (a.split(',') for a in sys.argv[3:] if ',' in a)}\n"
+            "pokes = [argument.split(',') for argument in sys.argv[3:] if ',' in argument]\n"
+            "pokes = {team: (host, int(port)) for team, host, port in pokes}\n"
             "sys.exit(run(Installation.open(sys.argv[1], sys.argv[2]), '--once' in sys.argv, pokes))\n"
         )
         with self.log.open("ab") as log:
@@ -443,13 +447,10 @@ def other_server(repositories: Path) -> Iterator[GitServer]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A server's key and certificate for 127.0.0.1 in one file, signed by itself, hence its own authority too."""
     folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:true"]
-        + ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")],
-        check=True,
-        capture_output=True,
-    )
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    command += " -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:true"
+    files = ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")]
+    subprocess.run(["openssl", *command.split(), *files], check=True, capture_output=True)
     both = folder / "both"
     both.write_text((folder / "key").read_text() + (folder / "certificate").read_text())
     return both
@@ -467,6 +468,17 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     server = SshServer(_sshd(tmp_path_factory.mktemp("sshd-program")), tmp_path_factory.mktemp("sshd"))
     yield server
     server.close()
+
+
+@pytest.fixture(params=["open connection", "git"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How an HTTP server is asked for its refs: where the machine has a proxy, it is always by git."""
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    if request.param == "git":
+        monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", "*")
+    return str(request.param)
 
 
 @pytest.fixture

@@ -89,7 +89,10 @@ def test_what_is_in_the_archive(platform: Any, repository: Any, tmp_path: Path) 
     assert [member.name for member in members] == sorted((member.name for member in members), key=str.encode)
     assert {member.mtime for member in members} == {315532800}
     assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "", "")}
-    assert {member.name: member.mode for member in members if member.isfile()}.items() >= {"run": 0o755, "dags/a.py": 0o644}.items()
+    assert {member.name: member.mode for member in members if member.isfile()}.items() >= {
+        "run": 0o755,
+        "dags/a.py": 0o644,
+    }.items()
     (tmp_path / "archive.tar.zst").write_bytes(raw)
     out = tmp_path / "out"
     out.mkdir()

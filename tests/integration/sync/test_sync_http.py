@@ -40,7 +40,7 @@ def spied_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_token_opens_and_is_nowhere_to_be_seen(
-    platform: Any, repository: Any, server: Any, head_of: Any, token: Any, spied_git: Path, caplog: Any
+    platform: Any, repository: Any, server: Any, head_of: Any, token: Any, spied_git: Path, way: str
 ) -> None:
     commit = repository.commit({"a.py": "1"})
     server.users = {"x-access-token": TOKEN}
@@ -48,14 +48,16 @@ def test_token_opens_and_is_nowhere_to_be_seen(
     assert platform.sync() == 0
     assert head_of("alpha").snapshot == commit
     seen = spied_git.read_text()
-    assert "ls-remote" in seen and "fetch" in seen
+    assert ("ls-remote" in seen) == (way == "git")
+    assert "--no-write-fetch-head" in seen
     assert TOKEN not in seen
-    assert set(line for line in seen.splitlines() if line.startswith("SECRET")) == {"SECRET 600"}
+    assert {line for line in seen.splitlines() if line.startswith("SECRET")} == {"SECRET 600"}
     # Nor is it anywhere afterwards.
     for path in [*platform.state.rglob("*"), *Path("/dev/shm").glob("aerodrome-*/*/*")]:
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
 
 
+@pytest.mark.usefixtures("way")
 def test_wrong_token_is_told_without_it(
     platform: Any, repository: Any, server: Any, head_of: Any, token: Any, caplog: Any
 ) -> None:
@@ -98,6 +100,7 @@ def test_rotated_token_is_read_again(
         assert process.wait(5) == 0
 
 
+@pytest.mark.usefixtures("way")
 def test_redirect_never_takes_the_token_along(
     platform: Any, repository: Any, server: Any, other_server: Any, head_of: Any, token: Any
 ) -> None:
@@ -111,6 +114,7 @@ def test_redirect_never_takes_the_token_along(
     assert other_server.authorizations == []
 
 
+@pytest.mark.usefixtures("way")
 def test_redirect_to_the_new_name_of_a_repository(platform: Any, repository: Any, server: Any, head_of: Any) -> None:
     commit = repository.commit({"a.py": "1"})
     platform.team("alpha", server.url("old-name/dags.git"))
@@ -131,13 +135,12 @@ def test_redirect_to_the_new_name_of_a_repository(platform: Any, repository: Any
     assert head_of("alpha").snapshot == commit
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("status", "says"),
     [(429, "throttles requests"), (500, "an error of its own"), (503, "an error of its own"), (404, "no such repo")],
 )
-def test_server_that_says_no(
-    platform: Any, repository: Any, server: Any, head_of: Any, status: int, says: str
-) -> None:
+def test_server_that_says_no(platform: Any, repository: Any, server: Any, head_of: Any, status: int, says: str) -> None:
     commit = repository.commit({"a.py": "1"})
     platform.team("alpha", server.url(repository))
     assert platform.sync() == 0
@@ -175,6 +178,7 @@ def test_nobody_there(platform: Any, repository: Any, server: Any, head_of: Any)
     assert "can not be reached" in head_of("alpha").error
 
 
+@pytest.mark.usefixtures("way")
 def test_own_authority(
     platform: Any, repository: Any, tls_server: Any, head_of: Any, certificate: Path, token: Any, monkeypatch: Any
 ) -> None:
@@ -190,6 +194,7 @@ def test_own_authority(
     assert head_of("alpha").snapshot == commit
 
 
+@pytest.mark.usefixtures("way")
 def test_authority_of_the_machine(
     platform: Any, repository: Any, tls_server: Any, head_of: Any, certificate: Path, monkeypatch: Any
 ) -> None:
@@ -236,9 +241,7 @@ def test_github_app(
 
     tls_server.pages["/api/v3/app/installations/42/access_tokens"] = exchange
     app = {"app_id": 7, "installation_id": 42, "private_key": {"file": str(private_key)}}
-    platform.team(
-        "alpha", tls_server.url(repository), credentials={"github_app": app}, ca={"file": str(certificate)}
-    )
+    platform.team("alpha", tls_server.url(repository), credentials={"github_app": app}, ca={"file": str(certificate)})
     assert platform.sync() == 0
     assert head_of("alpha").snapshot == commit
     assert len(claims) == 1, "one token for look and fetch"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def garbage_in_the_ref(folder: Path) -> None:
 
 
 def file_instead_of_folder(folder: Path) -> None:
-    os.rename(folder, folder.with_name("away"))
+    folder.rename(folder.with_name("away"))
     folder.write_text("not a folder")
 
 

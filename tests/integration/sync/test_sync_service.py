@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and that nobody waits for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def test_push_is_published_within_the_poll_and_the_processor_is_poked(
     platform: Any, repository: Any, server: Any, until: Until
 ) -> None:
@@ -72,7 +81,7 @@ def test_push_is_published_within_the_poll_and_the_processor_is_poked(
 
 
 def test_a_hanging_repository_delays_nobody(
-    platform: Any, new_repository: Any, server: Any, other_server: Any, until: Until
+    platform: Any, new_repository: Any, server: Any, other_server: Any, until: Until, way: str
 ) -> None:
     """More repositories hang, at their look and at their fetch, than there are slots; the healthy one goes on."""
     healthy = new_repository("healthy.git")
@@ -82,7 +91,8 @@ def test_a_hanging_repository_delays_nobody(
         hanging.commit({"a.py": "1"})
         platform.team(f"hanging{number}", server.url(hanging), poll="1s")
     platform.team("healthy", other_server.url(healthy), poll="1s")
-    server.hang = {f"hanging{number}.git/info" for number in range(10)} | {"git-upload-pack"}
+    server.old = True  # there the look is the one request and the fetch the other
+    server.hang = {f"hanging{number}.git/info" for number in range(10)} | {"/git-upload-pack"}
     process = platform.start()
     try:
         until(lambda: head_snapshot(platform, "healthy"))
@@ -90,19 +100,20 @@ def test_a_hanging_repository_delays_nobody(
             pushed = time.monotonic()
             commit = healthy.commit({"a.py": f"later {number}"})
             until(lambda commit=commit: head_snapshot(platform, "healthy") == commit)
-            assert time.monotonic() - pushed < 4
+            assert time.monotonic() - pushed < 6
+        assert server.hanging.is_set()
         git = children_of(process.pid)
-        assert len(git) >= 20, "they do hang"
+        assert len(git) >= 20 or way != "git", "they do hang"
     finally:
         took = end(process)
     assert took < 2
-    assert not [pid for pid in git if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()]
+    assert not [
+        pid for pid in git if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()
+    ]
 
 
 @pytest.mark.parametrize("step", ["look", "fetch"])
-def test_killed_while_git_runs(
-    platform: Any, repository: Any, server: Any, until: Until, step: str
-) -> None:
+def test_killed_while_git_runs(platform: Any, repository: Any, server: Any, until: Until, step: str) -> None:
     first = repository.commit({"a.py": "1"})
     platform.team("alpha", server.url(repository))
     assert platform.sync() == 0
@@ -132,25 +143,25 @@ def test_killed_while_git_runs(
     assert head_snapshot(platform, "alpha") == second
     assert platform.files("alpha") == {"a.py": b"2"}
     server.release()
-    until(lambda: not [pid for pid in orphans if Path(f"/proc/{pid}/fd").exists() and os.listdir(f"/proc/{pid}/fd")])
+    until(lambda: not [pid for pid in orphans if alive(pid)])
 
 
 def test_killed_while_packing_and_uploading(platform: Any, repository: Any, until: Until) -> None:
     """kill -9 at many moments of one and the same publication: always the same bytes in the end."""
-    commit = repository.commit({f"{number}.bin": os.urandom(1 << 20) for number in range(24)})
+    commit = repository.commit({f"{number}.bin": os.urandom(1 << 20) for number in range(12)})
     platform.team("alpha", repository.path)
     assert platform.sync() == 0
     archive = platform.archive("alpha")
     killed_at: dict[str, int] = {}
-    for attempt in range(8):
+    mirrors = platform.state / "sync/mirrors"
+    for attempt in range(6):
         for path in (platform.state / "store/teams/alpha").rglob("*"):
             if path.is_file():
                 path.unlink()
         process = platform.start()
-        mirrors = platform.state / "sync/mirrors"
         # Half of them at a certain size of the archive that is being packed, the others some time into the upload.
         if attempt % 2:
-            until(lambda: any(path.stat().st_size > (attempt << 21) for path in _archives(mirrors)))
+            until(partial(_packed_so_far, mirrors, attempt << 21))
             step = "pack"
         else:
             until(lambda: any((platform.state / "store/.aerodrome/aside").iterdir()) or _uploaded(platform, commit))
@@ -164,11 +175,11 @@ def test_killed_while_packing_and_uploading(platform: Any, repository: Any, unti
         assert platform.sync() == 0
         assert platform.archive("alpha") == archive
         assert not list(mirrors.glob("*.pack")) and not list(mirrors.glob("*.busy"))
-    assert killed_at["pack"] == 4
+    assert killed_at["pack"] == 3
 
 
-def _archives(mirrors: Path) -> list[Path]:
-    return [path for path in mirrors.glob("*.pack") if path.exists()]
+def _packed_so_far(mirrors: Path, size: int) -> bool:
+    return any(path.stat().st_size > size for path in mirrors.glob("*.pack"))
 
 
 def _uploaded(platform: Any, commit: str) -> bool:
@@ -199,9 +210,7 @@ def test_secrets_of_a_killed_process_are_removed_by_the_next(
     assert not left()
 
 
-def test_store_that_goes_away_and_comes_back(
-    platform: Any, repository: Any, server: Any, until: Until
-) -> None:
+def test_store_that_goes_away_and_comes_back(platform: Any, repository: Any, server: Any, until: Until) -> None:
     repository.commit({"a.py": "1"})
     platform.team("alpha", server.url(repository), poll="1s")
     process = platform.start()
