@@ -36,6 +36,7 @@ def main(rows: tuple[str, ...], disk: Path | None, keep: bool) -> None:
     """Measure and show."""
     console = Console(stderr=True)
     folder = Path(tempfile.mkdtemp(prefix="aerodrome-bench-", dir=disk or "/var/tmp"))  # /tmp may be in memory
+    folder.chmod(0o711)  # PostgreSQL runs as another user when this is root
     shared = Path("/dev/shm")
     memory = Path(tempfile.mkdtemp(prefix="aerodrome-bench-", dir=shared)) if shared.is_dir() else None
     begun = datetime.now(UTC)
