@@ -121,6 +121,7 @@ class StoreLog:
             for chunk in self._store.chunks(key) or ():
                 *lines, rest = (rest + decoder.decode(chunk)).split("\n")
                 yield from lines
+            rest += decoder.decode(b"", final=True)
         except AerodromeError as error:
             yield rest
             rest = f"The rest of this log could not be read: {' '.join(str(error).split(chr(10)))}"

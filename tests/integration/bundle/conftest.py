@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -211,10 +212,36 @@ def api() -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture
-def fifo(tmp_path: Path) -> Callable[[str], Path]:
-    def fifo(name: str) -> Path:
-        os.mkfifo(tmp_path / name)
-        return tmp_path / name
+class Gate:
+    """Children wait at ``path`` until it is opened; at ``ready`` the test waits for a child."""
 
-    return fifo
+    def __init__(self, folder: Path) -> None:
+        self.path, self._ready = folder / "gate", folder / "ready"
+        self._file = self.path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        os.mkfifo(self._ready)
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {"go": str(self.path), "ready": str(self._ready)}
+
+    def wait_for_child(self) -> None:
+        self._ready.read_bytes()
+
+    def open(self) -> None:
+        self._file.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
+    gates: list[Gate] = []
+
+    def gate() -> Gate:
+        folder = tmp_path / f"gate{len(gates)}"
+        folder.mkdir()
+        gates.append(Gate(folder))
+        return gates[-1]
+
+    yield gate
+    for made in gates:
+        made.open()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import signal
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from airflow.sdk.execution_time import supervisor, task_runner
 from aerodrome.airflow import archive, bundle, versions
 
 
-def environment(**variables: str) -> None:
-    os.environ.update(variables)
+def wait_for(go: str) -> None:
+    """Wait until the test lets go of its lock on the file `go`."""
+    with Path(go).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def initialize(name: str, version: str | None = None, env: dict[str, str] | None = None) -> dict[str, Any]:
@@ -40,16 +42,34 @@ def initialize(name: str, version: str | None = None, env: dict[str, str] | None
     }
 
 
+def initialize_at_once(name: str, version: str, go: str, downloads: str) -> list[str]:
+    """Wait for `go` with many others, and note each download in the folder `downloads`."""
+    from aerodrome.store import TeamStore
+
+    download = TeamStore.download
+
+    def noted(*arguments: Any) -> Any:
+        Path(downloads, str(os.getpid())).write_text("")
+        return download(*arguments)
+
+    TeamStore.download = noted  # type: ignore[method-assign]
+    wait_for(go)
+    made = DagBundlesManager().get_bundle(name, version)
+    made.initialize()
+    return sorted(p.name for p in made.path.rglob("*") if p.is_file())
+
+
 def path_of(name: str, version: str | None = None) -> str:
     return str(DagBundlesManager().get_bundle(name, version).path)
 
 
-def refreshed(name: str, go: str) -> list[str | None]:
-    """The version before and after `go` (a FIFO) was opened."""
+def refreshed(name: str, ready: str, go: str) -> list[str | None]:
+    """The version before and after `go`."""
     made = DagBundlesManager().get_bundle(name)
     made.initialize()
     seen = [made.version]
-    Path(go).read_bytes()
+    Path(ready).write_text("")
+    wait_for(go)
     made.refresh()
     return [*seen, made.version]
 
@@ -61,7 +81,7 @@ def use_and_wait(name: str, version: str, ready: str, go: str, team_code: bool =
     made = DagBundlesManager().get_bundle(name, version)
     made.initialize()
     Path(ready).write_text("")
-    Path(go).read_bytes()
+    wait_for(go)
     return sorted(p.name for p in made.path.rglob("*"))
 
 
@@ -69,7 +89,7 @@ def hold_and_wait(name: str, version: str, ready: str, go: str) -> bool:
     made = DagBundlesManager().get_bundle(name, version)
     with bundle.unpacked(made._open(), version) as root:  # type: ignore[attr-defined]
         Path(ready).write_text("")
-        Path(go).read_bytes()
+        wait_for(go)
         return root.is_dir()
 
 
@@ -90,10 +110,9 @@ def die_while(step: str, name: str, version: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if step == "download":
-        os.environ["DIE"] = "1"
-        import tempfile
+        from aerodrome.store import TeamStore
 
-        tempfile.TemporaryFile = die  # type: ignore[assignment]
+        TeamStore.download = die  # type: ignore[method-assign,assignment]
     elif step == "files":
         real, count = archive._copy, iter(range(1000))
         archive._copy = lambda *a: die() if next(count) == 3 else real(*a)
@@ -104,12 +123,13 @@ def die_while(step: str, name: str, version: str) -> None:
     DagBundlesManager().get_bundle(name, version).initialize()
 
 
-def clean_up(name: str) -> None:
+def clean_up(name: str, env: dict[str, str] | None = None) -> None:
     """Airflow's own clean-up, as the scheduler calls it."""
+    os.environ.update(env or {})
     BundleUsageTrackingManager()._remove_stale_bundle_versions_for_bundle(name)
 
 
-def die_while_cleaning_up(name: str) -> None:
+def die_while_cleaning_up(name: str, env: dict[str, str]) -> None:
     import shutil
 
     def half(path: Path) -> None:
@@ -118,7 +138,7 @@ def die_while_cleaning_up(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     shutil.rmtree = half  # type: ignore[assignment]
-    clean_up(name)
+    clean_up(name, env)
 
 
 def boot(name: str, version: str, id: str) -> list[str]:
@@ -173,7 +193,3 @@ def upload_log(path: str) -> None:
     from airflow.sdk.log import load_remote_log_handler
 
     load_remote_log_handler().upload(path)  # type: ignore[union-attr]
-
-
-def sleep(seconds: float) -> None:
-    time.sleep(seconds)
