@@ -133,8 +133,13 @@ def reason(stderr: str) -> str:
     lines = [re.sub(r" after \d+ ms", "", line).strip() for line in stderr.splitlines() if line.strip()]
     for wanted in (lambda line: line.startswith("fatal:"), _TELLING.search):
         if found := [line for line in lines if wanted(line)]:
-            return without_password(found[0])[:300]
-    return without_password(lines[-1])[:300] if lines else "it ended without a word"
+            return _plain(found[0])
+    return _plain(lines[-1]) if lines else "it ended without a word"
+
+
+def _plain(line: str) -> str:
+    """A line that a server may have written: without passwords, and without what would steer a terminal."""
+    return without_password("".join(letter if letter.isprintable() else "?" for letter in line))[:300]
 
 
 def failure(doing: str, stderr: str) -> RepositoryFailure:

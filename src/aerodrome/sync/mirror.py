@@ -26,6 +26,7 @@ from aerodrome.sync.failures import (
     EmptyRepository,
     RefMissing,
     RepositoryFailure,
+    SnapshotRefused,
     failure,
     names_for_people,
     too_slow,
@@ -48,6 +49,9 @@ _MANY_LOOSE = 27
 _WITHHELD = re.compile(
     r"unadvertised object|not our ref|no such remote ref|couldn't find remote ref|not found in.*upload-pack"
 )
+
+_FOREVER = re.compile(r"fsck error|File size limit exceeded|signal 25|File too large")
+"""What the same commit will meet again, however often it is fetched."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ class Mirror:
 
         Raises:
             RefMissing: the ref went away.
+            SnapshotRefused: git's check of what arrives refuses it, or it is larger than a snapshot may be.
             RepositoryFailure: anything else, after a second attempt with a new mirror if the old one may be the cause.
         """
         if self._tracked() == commit:
@@ -324,6 +329,8 @@ class Mirror:
         if done.code:
             said = done.stderr.decode(errors="replace")
             found = failure(doing, said)
+            if _FOREVER.search(said):
+                raise SnapshotRefused(found.what, found.remedy)
             raise RefMissing(found.what, found.remedy) if _WITHHELD.search(said) else found
         return self._tracked()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from aerodrome.names import COMMIT
 from aerodrome.sync.failures import MirrorDamaged, SnapshotRefused
 from aerodrome.sync.git import Git
 
@@ -228,9 +229,10 @@ def _parse_commit(id: str, data: bytes) -> Commit:
 
     def text(value: bytes) -> str:
         try:
-            return value.decode(encoding)
-        except (LookupError, UnicodeDecodeError):
-            return value.decode("utf-8", "replace")
+            found = value.decode(encoding)
+        except (LookupError, ValueError):
+            found = value.decode("utf-8", "replace")
+        return "".join(letter if letter.isprintable() or letter.isspace() else "?" for letter in found)
 
     author = text(fields.get(b"author", b"")).partition(" <")[0].strip()
     subject = " ".join(text(message).strip().partition("\n\n")[0].split())
@@ -238,4 +240,9 @@ def _parse_commit(id: str, data: bytes) -> Commit:
         time = int(fields[b"committer"].rsplit(b" ", 2)[1])
     except (KeyError, IndexError, ValueError):
         time = 0
-    return Commit(id, fields[b"tree"].decode(), author[:200], subject[:500], time)
+    tree = fields.get(b"tree", b"").decode("ascii", "replace")
+    if not COMMIT.fullmatch(tree):
+        raise SnapshotRefused(
+            f"The commit {id} is not one that git would write.", "Look at it with `git fsck --strict`."
+        )
+    return Commit(id, tree, author[:200], subject[:500], time)

@@ -74,8 +74,9 @@ def check_paths(paths: Iterable[str]) -> None:
             clashes.add(f"{path} and {path}")
         files.add(path)
         if len(path) > _LONGEST_PATH:
+            shown = _show(path[:60].encode(errors="surrogateescape"))
             raise SnapshotRefused(
-                f"The path {path[:60]}... has {len(path):,} letters; at most {_LONGEST_PATH:,} are allowed.",
+                f"The path {shown}... has {len(path):,} letters; at most {_LONGEST_PATH:,} are allowed.",
                 "Use shorter names, or fewer folders in folders.",
             )
         part = path

@@ -24,7 +24,7 @@ mends it, so that looking less often would only delay it. ``failed``: trying aga
 
 By = Literal["poll", "webhook"]
 
-_COMPARE = 300.0
+_COMPARE = 600.0
 """Seconds, about, between comparisons with the store: somebody may have deleted or restored something there."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ def refused(platform: Any, head_of: Any) -> str:
     [
         ({"files": 3}, {f"{n}.py": "" for n in range(4)}, "more than 3 files"),
         ({"file": "1Ki"}, {"ok": "x" * 1024, "dags/big.bin": "x" * 1025}, "dags/big.bin has 1.0 KiB; the largest file"),
+        ({"snapshot": "1Mi", "file": "1Mi"}, {f"{n}": os.urandom(1 << 20) for n in range(3)}, "larger than the limit"),
         (
             {"snapshot": "2Ki", "file": "2Ki"},
             {"a": "x" * 1024, "b": "x" * 1024, "c": "x"},
