@@ -8,7 +8,7 @@ Python forks:
 - the settings that follow from the teams are read again, so that a team is added or removed while tasks of the others
   run: Airflow asks the environment at each look-up. A component reads them at SIGHUP too.
 
-And the processes that run tasks lose the scheduler's secrets from their environment. A component that is started
+And the processes that run tasks do not find the scheduler's secrets in their environment. A component that is started
 beside the set-up of the database imports what it needs meanwhile, and waits for it.
 """
 
@@ -21,17 +21,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 
+from aerodrome.airflow import environment
+
 _SETTINGS = "AERODROME_SETTINGS"
 _AFTER = "AERODROME_AFTER"
-_SECRETS = (
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
-    "AIRFLOW__CORE__FERNET_KEY",
-    "AIRFLOW__API_AUTH__JWT_SECRET",
-    "AIRFLOW__API__SECRET_KEY",
-)
 _PR_SET_PDEATHSIG = 1
 # The component's own processes (workers, trigger runner), and theirs (tasks). What a task starts is its own affair.
 _GENERATIONS = 2
@@ -41,8 +38,8 @@ _TASKS = 2
 class _Kin:
     """What each fork of a component does, first before it in the parent, then in the child."""
 
-    def __init__(self, component: str) -> None:
-        self._component = component
+    def __init__(self, secrets: Collection[str]) -> None:
+        self._secrets = secrets
         self._libc = ctypes.CDLL(None)
         self._generation = 0
         self._pid = os.getpid()
@@ -62,8 +59,8 @@ class _Kin:
             if os.getppid() != self._pid:
                 os._exit(1)
         read_settings()
-        if self._component == "scheduler" and self._generation == _TASKS:
-            for name in _SECRETS:
+        if self._generation == _TASKS:
+            for name in self._secrets:
                 os.environ.pop(name, None)
 
 
@@ -99,11 +96,14 @@ def _await_database(component: str) -> None:
 
 def main() -> None:
     """Run Airflow's command of the command line."""
-    kin = _Kin(sys.argv[1])
+    component = sys.argv[1]
+    secrets = environment.hide() if component == "scheduler" else {}
+    os.environ.update(secrets)
+    kin = _Kin(secrets)
     os.register_at_fork(before=kin.before, after_in_child=kin.after)
     signal.signal(signal.SIGHUP, read_settings)
     read_settings()
-    _await_database(sys.argv[1])
+    _await_database(component)
     from airflow.__main__ import main as airflow
 
     airflow()

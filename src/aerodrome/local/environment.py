@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -100,7 +99,6 @@ class Environments:
         Raises:
             AerodromeError: a secret's place can not be read.
         """
-        config = self._installation.config
         secrets = {name: value for name, value in self._secrets().items() if name in _NEEDS[role]}
         return {
             **self.basic(),
@@ -108,7 +106,6 @@ class Environments:
             **environment(self._installation, role, team=team),
             **secrets,
             **self._component(role),
-            **_prompt_tasks(config.airflow if role == "scheduler" else None),
         }
 
     def preparation(self) -> dict[str, str]:
@@ -155,15 +152,3 @@ class Environments:
         else:
             url = Postgres(self._state.database, self._state.sockets).url()
         return {DATABASE: url, FERNET: keys.fernet, JWT: keys.jwt, API: keys.api}
-
-
-def _prompt_tasks(own: Mapping[str, Mapping[str, str]] | None) -> dict[str, str]:
-    """Tasks whose end is noticed at once (aerodrome.airflow.coordinator), unless the user set coordinators himself."""
-    if own is None or {"coordinators", "queue_to_coordinator"} & set(own.get("sdk", ())):
-        return {}
-    return {
-        variable("sdk", "coordinators"): json.dumps(
-            {"aerodrome": {"classpath": "aerodrome.airflow.coordinator.PromptCoordinator"}}
-        ),
-        variable("sdk", "queue_to_coordinator"): json.dumps({"default": "aerodrome"}),
-    }

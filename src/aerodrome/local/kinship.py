@@ -97,7 +97,7 @@ def end(find: Callable[[], Iterable[psutil.Process]], *, grace: float = 3.0) -> 
 
 
 def reap() -> None:
-    """Let ended orphans that were adopted go; children of this process's own subprocess objects are left to those."""
+    """Let ended children and adopted orphans go. Only where no subprocess object is waited for any more."""
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.Error, ChildProcessError):
             if process.status() == psutil.STATUS_ZOMBIE:
