@@ -53,7 +53,7 @@ def run(place: Place) -> Iterator[Result]:
             "s",
             f"{_MUST[name]:g} s",
             median(samples) <= _MUST[name],
-            f"median of {_SAMPLES}, longest {max(samples):.2f} s; poll 1 s, with the gate. Stock: one sample of 0-305 s",
+            f"median of {_SAMPLES}, longest {max(samples):.2f} s; poll 1 s, gate too. Stock: one sample of 0-305 s",
             {"ours": samples, "stock": [] if waiting.seconds is None else [waiting.seconds]},
         )
 

@@ -14,6 +14,7 @@ import click
 
 from aerodrome.cli import COMMANDS, aerodrome
 from aerodrome.config.schema import schema
+from aerodrome.gate.findings import EXTERNAL, FIRM, KINDS
 
 REFERENCE = Path(__file__).parent / "reference"
 _WIDTH = 100
@@ -33,6 +34,21 @@ reported together, each with its line. `aerodrome schema` prints the JSON Schema
   Secret in the platform's namespace).
 """
 
+_FINDINGS = """\
+<!-- Written by docs/generate.py (make docs); do not edit. -->
+
+# Findings
+
+What the gate finds in a snapshot. Each finding has a kind, a file and a line where they are known, what is wrong and
+what to do. A snapshot with an error is refused; a warning does not stop it.
+
+- *Judged again by itself*: the cause may lie outside Git, so that a refusal that has only such findings is tried again
+  after 1 to 10 minutes, and at once by `aerodrome recheck TEAM`.
+- *Can be allowed*: named in the team's `gate.allow`, the kind only warns.
+
+| kind | what it is | judged again by itself | can be allowed |
+| --- | --- | --- | --- |"""
+
 _COMMAND_LINE = """\
 <!-- Written by docs/generate.py (make docs); do not edit. -->
 
@@ -50,6 +66,7 @@ def pages() -> dict[str, str]:
         "aerodrome.schema.json": json.dumps(content, indent=2) + "\n",
         "configuration.md": _configuration(content),
         "command-line.md": _command_line(),
+        "findings.md": _findings(),
     }
 
 
@@ -195,6 +212,17 @@ def _command_line() -> str:
         lines += [f"## aerodrome {name}", "", "```text", command.get_help(context), "```", ""]
     text = "\n".join(lines).rstrip() + "\n"
     return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+# --- findings ---------------------------------------------------------------------------------------------------------
+
+
+def _findings() -> str:
+    lines = [_FINDINGS]
+    for kind, text in KINDS.items():
+        allowed = "no" if kind in FIRM else "yes"
+        lines.append(f"| `{kind}` | {text} | {'yes' if kind in EXTERNAL else ''} | {allowed} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
