@@ -4,6 +4,7 @@ import pytest
 
 from aerodrome.errors import AerodromeError
 from aerodrome.sync.remote import parse, without_password
+from aerodrome.sync.submodules import _same_way
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,19 @@ def test_may_lead_to(parent: str, other: str, may: bool) -> None:
 
 def test_without_password() -> None:
     assert without_password("fatal: 'https://me:secret@host/x' not found") == "fatal: 'https://host/x' not found"
+
+
+@pytest.mark.parametrize(
+    ("parent", "url", "expected"),
+    [
+        ("https://h/a.git", "git@h:x/y.git", "https://h/x/y.git"),
+        ("https://h:8443/a.git", "ssh://git@h/x/y.git", "https://h:8443/x/y.git"),
+        ("git@h:a.git", "https://h/x/y.git", "git@h:x/y.git"),
+        ("ssh://git@h:2222/a.git", "https://h/x/y.git", "ssh://git@h:2222/x/y.git"),
+        ("https://h/a.git", "git@other:x/y.git", "git@other:x/y.git"),
+        ("https://h/a.git", "https://h/x", "https://h/x"),
+        ("file:///a.git", "git@h:x", "git@h:x"),
+    ],
+)
+def test_submodule_on_the_same_host_goes_the_way_of_its_parent(parent: str, url: str, expected: str) -> None:
+    assert _same_way(parse(parent), url) == expected
