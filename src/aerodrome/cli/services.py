@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import NoReturn
@@ -21,11 +20,9 @@ from aerodrome.errors import UsageError
 )
 def sync(place: Place, once: bool, pokes: tuple[str, ...]) -> int:
     """Follow the teams' repositories and publish their commits as snapshots."""
-    from aerodrome.sync.service import Sync
+    from aerodrome.sync.service import run
 
-    logging.getLogger().setLevel(min(logging.INFO, logging.getLogger().level))
-    code: int = Sync(place.open(), dict(_poke(text) for text in pokes)).run(once)
-    return code
+    return run(place.open(), once, dict(_poke(text) for text in pokes))
 
 
 @click.command()
