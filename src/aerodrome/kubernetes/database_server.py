@@ -39,7 +39,7 @@ _SETTINGS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Set the database up where it is not and run it until SIGTERM; with ``--ready``, ask whether it takes connections."""
+    """Set the database up where it is not, and run it until SIGTERM; with ``--ready`` ask it whether it works."""
     parser = argparse.ArgumentParser(prog="aerodrome.kubernetes.database_server")
     parser.add_argument("--data", type=Path, help="folder of the volume")
     parser.add_argument("--port", type=int, default=5432)
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     programs = newest_programs()
     if given.ready:
-        return subprocess.call([programs / "pg_isready", "-q", "-h", SOCKETS, "-p", str(given.port)])
+        return subprocess.call([programs / "pg_isready", "-q", "-h", SOCKETS, "-p", str(given.port), "-U", USER])
     if given.data is None:
         parser.error("--data is needed")
     return serve(programs, given.data, given.port)

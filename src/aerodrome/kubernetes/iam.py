@@ -53,7 +53,7 @@ def _worker(keys: _Keys, team: Team) -> Policy:
     logs = f"logs/dag_id={team.gate.dag_id_prefix}*"
     snapshots = f"teams/{team.name}/snapshots/*"
     return _policy(
-        _allow("Snapshots", ["s3:GetObject"], keys.objects(snapshots, f"teams/{team.name}/current.json")),
+        _allow("Snapshots", ["s3:GetObject"], keys.objects("store.json", snapshots, f"teams/{team.name}/current.json")),
         _allow("Logs", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], keys.objects(logs)),
         _list(keys, [f"{keys.prefix}{snapshots}", f"{keys.prefix}{logs}"]),
     )

@@ -238,26 +238,27 @@ def sync(plan: Plan) -> Part:
     return Part(body, [*volumes, config_volume, *secret_volumes], (), reads)
 
 
-def preparation(plan: Plan) -> Part:
-    """What ends: the schema of the database, the teams, the whole list of bundles."""
-    name = "prepare"
+def program(plan: Plan, name: str, *command: str) -> Part:
+    """A program that changes the database and ends: ``python -m`` `command`."""
     own, volumes = scratch(name)
+    secret_env, secret_mounts, secret_volumes = secrets.mounted(secrets.of_store(plan.config), name)
     body = container(
         plan,
         name,
-        ["python", "-m", "aerodrome.airflow.prepare"],
+        ["python", "-m", *command],
         component="jobs",
         env=[
             # an auth manager may have tables of its own
             *airflow_env(plan, "scheduler", extra=_auth_manager(plan)),
             secrets.database_url(plan),
             secrets.fernet_key(plan),
+            *secret_env,
         ],
         requests={"cpu": "100m", "memory": "256Mi"},
         limits={"memory": "1Gi"},
-        mounts=own,
+        mounts=[*own, *secret_mounts],
     )
-    return Part(body, volumes)
+    return Part(body, [*volumes, *secret_volumes])
 
 
 def database_is_ready(plan: Plan) -> Object:

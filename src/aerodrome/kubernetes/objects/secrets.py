@@ -16,6 +16,8 @@ TASK_KEY = "task-key"
 UI_KEY = "ui-key"
 DATABASE = "database"
 LOGINS = "logins"
+ALL = (API, DATABASE, FERNET, LOGINS, TASK_KEY, UI_KEY)
+"""Never removed by themselves: without the Fernet key, say, what the database holds can not be read again."""
 
 PRIVATE_KEY = "private.pem"
 PASSWORDS = "passwords.json"
