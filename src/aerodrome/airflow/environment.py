@@ -56,7 +56,7 @@ def secret_names(environ: Mapping[str, str], config: Config | None = None) -> se
     return names
 
 
-def hide(config: Config | None = None) -> dict[str, str]:
+def hide(config: Config | None = None) -> dict[str, str]:  # noqa: RET503 - execve does not return
     """The secrets of this process, which it was not started with.
 
     The first time, this starts the running program anew, with the same arguments and process id, and never returns.

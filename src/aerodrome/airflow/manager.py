@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -38,6 +39,7 @@ from uuid6 import uuid7
 
 from aerodrome.airflow import environment
 from aerodrome.airflow.agenda import Agenda, Task
+from aerodrome.airflow.answers import from_platform
 from aerodrome.airflow.collect import outcome
 from aerodrome.airflow.golive import GoLive, Pass, describe
 from aerodrome.airflow.parse import Nursery, NurseryLost, ParseProcess
@@ -84,6 +86,8 @@ class _Work:
     attempts: dict[str, int] = field(default_factory=dict)
     expected: int = 0
     not_before: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    unpacked: float = 0.0
 
 
 @attrs.define(kw_only=True)
@@ -99,6 +103,8 @@ class ProcessorManager(DagFileProcessorManager):
     once: bool = False
     exit_code: int = attrs.field(default=0, init=False)
 
+    _api_server: Any = attrs.field(default=None, init=False)
+    """Made when something asks for more than variables and connections."""
     _work: _Work | None = attrs.field(default=None, init=False)
     _numbers: int = attrs.field(default=0, init=False)
     _worker: concurrent.futures.ThreadPoolExecutor = attrs.field(
@@ -146,6 +152,20 @@ class ProcessorManager(DagFileProcessorManager):
 
     def __enter__(self) -> Self:
         return self
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """What answers the questions of DAG files."""
+        return from_platform(self._make_client)
+
+    def _make_client(self) -> Any:
+        from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
+        from airflow.sdk.api.client import Client
+
+        self._api_server = InProcessExecutionAPI()
+        client = Client(base_url=None, token="", dry_run=True, transport=self._api_server.transport)
+        client.base_url = "http://in-process.invalid./"
+        return client
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -384,8 +404,9 @@ class ProcessorManager(DagFileProcessorManager):
             self._done = self.once
             self.exit_code = 1
             return False
+        work.unpacked = time.monotonic()
         root = prepared.held.root
-        work.parsed = Pass(work.task, root)
+        work.parsed = Pass(work.task, root, began=work.began)
         work.expected = len(prepared.files)
         for path in prepared.files:
             file = ParseFile(
@@ -399,6 +420,7 @@ class ProcessorManager(DagFileProcessorManager):
         return not prepared.files
 
     def _finish(self, work: _Work, parsed: Pass) -> None:
+        ready = time.monotonic()
         if work.task.kind == "judge":
             verdict, stored = self.golive.judge(parsed)
             self.agenda.judged(verdict)
@@ -411,8 +433,15 @@ class ProcessorManager(DagFileProcessorManager):
         if stored:
             self.agenda.stored_in_database(work.task.snapshot, now, complete=complete)
             self._chores_at = min(self._chores_at, now - _CHORES + 1)
-            took = now - parsed.began
-            log.info("Team %s: %s is live, %.2f s", self.team.name, short(work.task.snapshot), took)
+            log.info(
+                "Team %s: %s is live, %.2f s (unpacked %.2f, parsed %.2f, stored %.2f)",
+                self.team.name,
+                short(work.task.snapshot),
+                now - work.began,
+                work.unpacked - work.began,
+                ready - work.unpacked,
+                now - ready,
+            )
         elif work.task.kind == "follow":
             self._stored_at = float("-inf")
             self.agenda.failed(now)

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from aerodrome.errors import AerodromeError
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from aerodrome.airflow import environment, subreaper
+    from aerodrome.airflow import environment, ready, subreaper
     from aerodrome.config.airflow_settings import environment as settings
     from aerodrome.config.installation import Installation
 
@@ -61,6 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         with ProcessorManager.for_team(
             installation, team, nursery, listen=_place(options.listen), once=options.once
         ) as manager:
+            ready.announce()
             run(manager)
             return manager.exit_code
     finally:
@@ -97,4 +99,14 @@ def _place(text: str | None) -> tuple[str, int] | None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    sys.exit(main())
+    code = 1
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    # All is written; what Airflow does at exit only takes time, and complains of connections of another thread.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -105,7 +105,8 @@ def _show(result: Result, seconds: float) -> None:
     created = sum(change.action == "create" for change in result.changes)
     changed = sum(change.action == "change" for change in result.changes)
     click.echo(
-        f"done in {seconds:.0f} s: {created} created, {changed} changed, {len(result.removed)} removed; everything works"
+        f"done in {seconds:.0f} s: {created} created, {changed} changed, {len(result.removed)} removed; "
+        "everything works"
     )
 
 

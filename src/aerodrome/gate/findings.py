@@ -73,6 +73,7 @@ def read_error(file: str, text: str, root: str, policy: Policy, around: Surround
     """
     place = innermost(text, root) or Place(file)
     name, message = exception(text)
+    message = message.replace(root.rstrip("/") + "/", "")
     whole = f"{name}: {message}" if message else name
     where = "" if place.file == file else f" (imported by {file})"
 
@@ -92,9 +93,9 @@ def read_error(file: str, text: str, root: str, policy: Policy, around: Surround
         )
     if name in ("ModuleNotFoundError", "ImportError") and (module := _MODULE.search(message)):
         return found("missing-package", _missing_package(module[1], around))
-    if variable := _VARIABLE.search(text) or _VARIABLE_KEY.search(message):
+    if variable := _VARIABLE.search(message) or _VARIABLE_KEY.search(message):
         return found("missing-variable", _missing_variable(variable[1]), f"there is no Airflow variable {variable[1]}")
-    if connection := _CONNECTION.search(text):
+    if connection := _CONNECTION.search(message):
         conn = connection[1] or connection[2]
         return found("missing-connection", _missing_connection(conn), f"there is no Airflow connection {conn}")
     if "API_SERVER_ERROR" in message:
@@ -105,6 +106,8 @@ def read_error(file: str, text: str, root: str, policy: Policy, around: Surround
             f"Load data inside a task, or raise gate.memory of team {around.team}.",
             f"importing the file takes more memory than gate.memory allows ({_size(policy.memory)})",
         )
+    if name == "AirflowDagDuplicatedIdException":
+        return found("duplicate-dag-id", "Rename all but one of them.")
     if "/airflow/serialization/" in text or name.endswith("SerializationError"):
         return found("serialization", "Give operators and DAGs only values that can be written as JSON.")
     if "Traceback" not in text:
@@ -196,14 +199,16 @@ def _missing_package(module: str, around: Surroundings) -> str:
 def _missing_variable(key: str) -> str:
     return (
         f"Create the variable {key} in Airflow (Admin, Variables) or set AIRFLOW_VAR_{key.upper()}; better, read it "
-        "inside a task or a template. It is judged again by itself."
+        "inside a task or a template. While files are parsed Airflow finds only variables that belong to no team. "
+        "It is judged again by itself."
     )
 
 
 def _missing_connection(conn: str) -> str:
     return (
         f"Create the connection {conn} in Airflow (Admin, Connections) or set AIRFLOW_CONN_{conn.upper()}; better, use "
-        "it inside a task. It is judged again by itself."
+        "it inside a task. While files are parsed Airflow finds only connections that belong to no team. "
+        "It is judged again by itself."
     )
 
 

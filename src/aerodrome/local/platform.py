@@ -115,10 +115,12 @@ class Platform:
             if name not in before:
                 self.processes.start(spec)
                 done.append(f"{name} started")
-            elif before[name] != spec:
+            elif _without_live(before[name]) != _without_live(spec):
                 await self.processes.stop(name)
                 self.processes.start(spec)
                 done.append(f"{name} restarted")
+            else:
+                self.processes.replace_spec(spec)  # of the list of teams a processor needs its own
         await self._all_ready()
         return done
 
@@ -248,6 +250,7 @@ class Platform:
                         *("--listen", f"{LOOPBACK}:{pokes[team.name]}"),
                     ),
                     environments.airflow("processor", team),
+                    announces=True,
                     version=version,
                 )
             )

@@ -21,6 +21,8 @@ from aerodrome.local.identity import Identity
 
 COMPONENT = "AERODROME_COMPONENT"
 """Environment variable of every process: the component that it belongs to."""
+READY = "AERODROME_READY"
+"""Environment variable: the file by which a component says that it works (aerodrome.airflow.ready)."""
 
 Condition = Literal["starting", "ready", "waiting", "stopping", "stopped"]
 Report = Callable[[dict[str, Any]], None]
@@ -40,6 +42,7 @@ class Spec:
         argv: the program and its arguments.
         env: its whole environment.
         ready: says whether it works; None: as soon as it runs.
+        announces: whether it says itself that it works, by the file that ``AERODROME_READY`` names.
         identity: who it runs as; None: the user.
         stop: the signal that asks it to end.
         death: the signal that it gets when the supervisor dies.
@@ -51,6 +54,7 @@ class Spec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
     ready: Callable[[], Awaitable[bool]] | None = field(default=None, compare=False)
+    announces: bool = False
     identity: Identity | None = None
     stop: signal.Signals = signal.SIGTERM
     death: signal.Signals = signal.SIGKILL
@@ -202,8 +206,8 @@ class Processes:
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _until_ready(self, component: Component) -> None:
-        ready = component.spec.ready
-        while ready is not None and not await ready():
+        ready, announced = component.spec.ready, self._announcement(component.spec)
+        while (ready is not None and not await ready()) or (component.spec.announces and not announced.exists()):
             await asyncio.sleep(0.05)
         component.is_ready.set()
         self._change(component, "ready", seconds=round(time.time() - component.since, 2))
@@ -254,11 +258,16 @@ class Processes:
             arm()  # last: changing the user disarms it
 
         _shorten(log)
+        env = {**spec.env, COMPONENT: spec.name}
+        if spec.announces:
+            announcement = self._announcement(spec)
+            announcement.unlink(missing_ok=True)
+            env[READY] = str(announcement)
         with log.open("ab") as output:
             try:
                 child = subprocess.Popen(
                     spec.argv,
-                    env={**spec.env, COMPONENT: spec.name},
+                    env=env,
                     cwd=self._cwd if spec.identity is None else "/",
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -295,6 +304,9 @@ class Processes:
     def _change(self, component: Component, condition: Condition, **details: Any) -> None:
         component.condition = condition
         self._report({"event": "component", "name": component.spec.name, "state": condition, **details})
+
+    def _announcement(self, spec: Spec) -> Path:
+        return self._logs / f".{spec.name.replace(' ', '-')}.ready"
 
     def _log(self, spec: Spec) -> Path:
         return self._logs / f"{spec.name.replace(' ', '-')}.log"

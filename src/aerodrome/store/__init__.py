@@ -1,6 +1,13 @@
 """The store: snapshots, verdicts, pointers and task logs of one installation, behind one contract."""
 
-from aerodrome.store.errors import CurrentMoved, CurrentPinned, SnapshotDamaged, SnapshotMissing, StoreUnavailable
+from aerodrome.store.errors import (
+    CurrentMoved,
+    CurrentPinned,
+    SnapshotDamaged,
+    SnapshotMissing,
+    StoreForbidden,
+    StoreUnavailable,
+)
 from aerodrome.store.objects import UNCHANGED, Entry, Unchanged
 from aerodrome.store.records import Current, Finding, Head, Manifest, Verdict, now
 from aerodrome.store.store import Store
@@ -18,6 +25,7 @@ __all__ = [
     "SnapshotDamaged",
     "SnapshotMissing",
     "Store",
+    "StoreForbidden",
     "StoreUnavailable",
     "Tagged",
     "TeamStore",

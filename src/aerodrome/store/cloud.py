@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aerodrome.errors import UsageError
-from aerodrome.store.errors import StoreUnavailable
+from aerodrome.store.errors import StoreForbidden, StoreUnavailable
 from aerodrome.store.objects import UNCHANGED, Entry, Objects, Unchanged
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class CloudObjects(Objects):
                 raise self._no_bucket() from None
             # obstore has exceptions for these two, and does not raise them where it lists
             if _FORBIDDEN.search(type(error).__name__ + text):
-                raise StoreUnavailable(
+                raise StoreForbidden(
                     f"store {self._url}: not allowed to {doing}: {first_line(error, self._options)}",
                     "Check the credentials that this process was given and the bucket's policy.",
                 ) from None

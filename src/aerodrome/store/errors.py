@@ -4,6 +4,7 @@
 
     Temporary
     └── StoreUnavailable      it could not be asked, or its answer can not be trusted: what is live stays live
+        └── StoreForbidden    this process has no right to do that
     AerodromeError
     ├── SnapshotMissing       the store answers, and has no such snapshot
     ├── SnapshotDamaged       the archive is not what its manifest says
@@ -18,6 +19,10 @@ from aerodrome.errors import AerodromeError, Temporary
 
 class StoreUnavailable(Temporary):
     """The store can not be read or written now. Never means that something is absent."""
+
+
+class StoreForbidden(StoreUnavailable):
+    """The credentials of this process do not allow it."""
 
 
 class SnapshotMissing(AerodromeError):

@@ -19,7 +19,7 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from aerodrome.store.errors import StoreUnavailable
+from aerodrome.store.errors import StoreForbidden, StoreUnavailable
 from aerodrome.store.objects import UNCHANGED, Entry, Objects, Unchanged
 
 _OWN = ".aerodrome"
@@ -174,7 +174,10 @@ class FolderObjects(Objects):
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 remedy = "Free space on that disk; what was there before is unharmed."
             elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                remedy = "Give this process's user the right to read and write that folder."
+                raise StoreForbidden(
+                    f"store file://{self._root}: can not {doing}: {reason}",
+                    "Give this process's user the right to read and write that folder.",
+                ) from error
             else:
                 remedy = "Check that the disk is mounted and healthy; it is tried again."
             raise StoreUnavailable(f"store file://{self._root}: can not {doing}: {reason}", remedy) from error

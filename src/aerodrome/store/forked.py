@@ -20,7 +20,7 @@ from typing import Any
 
 from aerodrome.errors import AerodromeError, UsageError
 from aerodrome.store.cloud import CloudObjects, service
-from aerodrome.store.errors import StoreUnavailable
+from aerodrome.store.errors import StoreForbidden, StoreUnavailable
 from aerodrome.store.objects import UNCHANGED, Entry, Objects, Unchanged
 
 _first_user: int | None = None
@@ -156,7 +156,8 @@ class _Helper(Objects):
     def _answer(self, process: subprocess.Popen[bytes]) -> Any:
         kind, value = _receive(process.stdout)
         if kind == "error":
-            raise StoreUnavailable(*value)
+            forbidden, what, remedy = value
+            raise (StoreForbidden if forbidden else StoreUnavailable)(what, remedy)
         return value
 
 
@@ -219,7 +220,7 @@ def _serve() -> None:
                 for answer in _answers(objects, method, arguments):
                     _send(answers, ("answer", answer))
             except AerodromeError as error:
-                _send(answers, ("error", (error.what, error.remedy)))
+                _send(answers, ("error", (isinstance(error, StoreForbidden), error.what, error.remedy)))
 
 
 if __name__ == "__main__":

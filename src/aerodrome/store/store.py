@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from aerodrome.errors import UsageError
-from aerodrome.store.errors import StoreUnavailable
+from aerodrome.store.errors import StoreForbidden, StoreUnavailable
 from aerodrome.store.folder import FolderObjects
 from aerodrome.store.objects import Entry, Objects, Unchanged, checked
 from aerodrome.store.team import TeamStore, attempts
@@ -193,7 +193,12 @@ class Store:
         with self._lock:
             if not self._objects.local and time.monotonic() - self._seen < _TRUST:
                 return
-            entry = self._objects.read(_MARKER)
+            try:
+                entry = self._objects.read(_MARKER)
+            except StoreForbidden:
+                if start:
+                    return  # a worker may have the right to write logs, and no more: a wrong place is found by others
+                raise
             if entry is None and start and self._id is None:
                 data = json.dumps({"id": str(uuid.uuid4()), "format": 1}).encode()
                 self._objects.swap(_MARKER, data, None)

@@ -33,19 +33,23 @@ def secret_folder(state: Path) -> Path:
     mark = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:16]
     for parent, name in ((Path("/dev/shm"), f"aerodrome-{os.getuid()}-{mark}"), (state, "secrets")):  # noqa: S108
         folder = parent / name
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            found = folder.lstat()
-        except OSError:
-            continue
-        # In a folder that everybody may write to, the name may be somebody else's: of a user who waits for our keys.
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700:
+        if _make_ours(folder):
             _remove_orphans(folder)
             return folder
     raise AerodromeError(
         f"There is no place for files that hold secrets: {state}/secrets can not be made with mode 0700.",
         f"Make {state} writable for this user.",
     )
+
+
+def _make_ours(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    # In a place that everybody may write to, the name may be somebody else's: of a user who waits for our keys.
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700
 
 
 def _remove_orphans(folder: Path) -> None:
@@ -89,6 +93,8 @@ class Keyring:
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[str]:
+        if not _make_ours(self.folder):  # another sync of this state removed it when it ended
+            raise AerodromeError(f"{self.folder} is not ours any more.", "Remove it and start again.")
         folder = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.folder)
         try:
             yield folder

@@ -108,6 +108,8 @@ class Sync:
             for tracker in self._trackers:
                 tracker.close()
             await asyncio.sleep(0)
+            with contextlib.suppress(OSError):  # not empty: another sync of this state runs
+                self._shared.secrets.rmdir()
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _once(self) -> int:

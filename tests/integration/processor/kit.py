@@ -68,6 +68,7 @@ class Workshop:
         self.store = Store((self.state / "store").as_uri())
         self.store.start()
         self.team: TeamStore = self.store.team(teams[0])
+        self.services: list[Service] = []
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AERODROME"))},
             "AIRFLOW_HOME": str(folder / "airflow"),
@@ -125,9 +126,9 @@ class Workshop:
 
     def start(self, *more: str, service: str = "processor", **environment: str) -> Service:
         """A processor that runs on."""
-        return Service(
-            self.arguments(service, *more), {**self.environment, **environment}, self.folder / f"{service}.log"
-        )
+        log = self.folder / f"{service}.log"
+        self.services.append(Service(self.arguments(service, *more), {**self.environment, **environment}, log))
+        return self.services[-1]
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of Airflow's database."""
@@ -150,6 +151,7 @@ class Workshop:
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < deadline, f"{what} not reached in {seconds} s\n{self.log()}"
+            assert not self.services or self.services[-1].process.poll() is None, f"it ended\n{self.log()}"
             time.sleep(0.02)
         return value
 

@@ -109,6 +109,20 @@ def test_ready_is_what_the_component_says(tmp_path: Path) -> None:
     supervised(tmp_path, story)
 
 
+def test_a_component_can_announce_that_it_works(tmp_path: Path) -> None:
+    async def story(processes: Processes, events: list[dict[str, Any]]) -> None:
+        script = "read -r go < go; touch $AERODROME_READY; exec sleep 100"
+        os.mkfifo(tmp_path / "go")
+        component = processes.start(shell("slow", script, announces=True))
+        await asyncio.sleep(0.1)
+        assert component.condition == "starting"
+        (tmp_path / "go").write_text("go\n")
+        await component.is_ready.wait()
+        await processes.stop("slow")
+
+    supervised(tmp_path, story)
+
+
 def test_what_a_component_started_ends_with_it(tmp_path: Path) -> None:
     # a child in a session of its own, a daemonized one, and one that ignores being asked
     script = textwrap.dedent(
