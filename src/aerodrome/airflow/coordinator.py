@@ -1,9 +1,4 @@
-"""Runs a task as Airflow does, and notices at once when its process has ended.
-
-Airflow's supervisor watches the four sockets of the task's process. When the process exits, the kernel closes them
-before the process becomes waitable; if the supervisor looks in between, it sees no exit code, no socket is left to
-wake it, and it sleeps for ``[workers] min_heartbeat_interval`` (5 s): a tenth to a quarter of all tasks hold their
-worker that much longer. A pidfd in the same selector is readable exactly when the process is waitable.
+"""Runs a task as Airflow does, and notices at once when its process has ended (:mod:`aerodrome.airflow.pidfd`).
 
 Plugged in through Airflow's ``[sdk] coordinators`` and ``queue_to_coordinator``.
 """
@@ -12,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
-import sys
 from typing import Any, cast
 
 from airflow.configuration import conf
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
+
+from aerodrome.airflow.pidfd import watch_end
 
 NAME = "aerodrome"
 
@@ -27,9 +22,7 @@ class _PromptSubprocess(ActivitySubprocess):
     """A task's process whose end wakes the supervisor."""
 
     def _monitor_subprocess(self) -> None:
-        if sys.platform == "linux":
-            ended = open(os.pidfd_open(self.pid), "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by the supervisor
-            self.selector.register(ended, selectors.EVENT_READ, (lambda _: False, self.selector.unregister))
+        watch_end(self)
         super()._monitor_subprocess()  # type: ignore[no-untyped-call]
 
 

@@ -259,7 +259,13 @@ class Platform:
                 version = _digest(team.model_dump(mode="json"), installation.store_url)
                 argv = (sys.executable, "-m", "aerodrome.airflow.triggerer", "--team", team.name, *here)
                 specs.append(
-                    Spec(f"triggerer {team.name}", argv, environments.airflow("triggerer", team), version=version)
+                    Spec(
+                        f"triggerer {team.name}",
+                        argv,
+                        environments.airflow("triggerer", team),
+                        announces=True,
+                        version=version,
+                    )
                 )
         return {spec.name: spec for spec in specs}
 

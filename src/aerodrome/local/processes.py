@@ -30,6 +30,7 @@ Report = Callable[[dict[str, Any]], None]
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _SOUND_AFTER = 60.0
 _LARGEST_LOG = 20 << 20
+_ASK_AGAIN = 3.0  # seconds between two requests to end
 _LAST_GRACE = 5.0
 
 
@@ -218,9 +219,14 @@ class Processes:
         ended = self._exits[pid]
         below = kinship.descendants(pid)
         if not now:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, component.spec.stop)
-            if not await _within(ended, grace):
+            deadline = time.monotonic() + grace
+            while not ended.done() and (left := deadline - time.monotonic()) > 0:
+                # More than once: Airflow's scheduler ends by an exception of its signal handler, which is lost when
+                # the signal arrives in a finalizer.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, component.spec.stop)
+                await _within(ended, min(_ASK_AGAIN, left))
+            if not ended.done():
                 below = kinship.descendants(pid)
                 for process in below:
                     with contextlib.suppress(psutil.Error):

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import shared
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.providers.standard.sensors.time_delta import WaitSensor
 from airflow.sdk import dag
 
 
 @dag(schedule=None, catchup=False, tags=["sample"], default_args={"owner": shared.TEAM})
 def payments_wait_for_bank():
-    TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
+    WaitSensor(task_id="wait", time_to_wait=timedelta(seconds=2), deferrable=True)
 
 
 payments_wait_for_bank()
