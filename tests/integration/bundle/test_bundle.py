@@ -242,14 +242,20 @@ def test_one_process_can_change_between_teams_and_versions(machine: Any, snapsho
 def test_kill_9_of_many_at_any_moment(machine: Any, snapshot: str, versions: Path) -> None:
     """Fifteen times, with the moment spread over the time that unpacking takes."""
     large = {f"dags/{number}.py": os.urandom(2000) for number in range(300)}
+    killed = 0
     for attempt in range(15):
         commit = f"{attempt:x}" * 3 + snapshot[3:]
         machine.publish("payments", commit, large)
         call = machine.start("initialize", name="payments", version=commit)
         time.sleep(attempt * 0.003)
-        os.kill(call.process, signal.SIGKILL)
+        try:
+            os.kill(call.process, signal.SIGKILL)
+            killed += 1
+        except ProcessLookupError:
+            pass  # a fast machine was done by now
         call.answer()
         if (versions / commit).exists():
             assert len(list((versions / commit / "dags").iterdir())) == 300
         assert len(machine.call("initialize", name="payments", version=commit)["files"]) == 300
     assert aside(machine) == []
+    assert killed >= 5
