@@ -194,6 +194,7 @@ class TeamTriggerRunner(TriggerRunner):
         self._imports = imports
         self._root: Path | None = None
         self._modules = 0
+        self._files: set[str] = set()
 
     async def create_triggers(self) -> None:
         """As Airflow's, from the snapshot that is live now."""
@@ -214,9 +215,10 @@ class TeamTriggerRunner(TriggerRunner):
             return
         self._modules = len(sys.modules)
         inside = str(self._root) + os.sep
-        places = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-        files = {place.removeprefix(inside) for place in places if isinstance(place, str) and place.startswith(inside)}
-        self._notes.set_imported(files)
+        places = [str(getattr(module, "__file__", "")) for module in list(sys.modules.values())]
+        # Those of a snapshot before this one, too: triggers that run have their code from it.
+        self._files |= {place.removeprefix(inside) for place in places if place.startswith(inside)}
+        self._notes.set_imported(self._files)
 
 
 def _run(notes: Notes, imports: Sequence[str], hidden: frozenset[str], parent: int) -> None:

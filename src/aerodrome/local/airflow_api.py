@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from aerodrome.errors import AerodromeError
@@ -35,9 +36,13 @@ class AirflowApi:
         """The DAG; None while Airflow does not know it."""
         return self._call("GET", f"/api/v2/dags/{_quote(dag_id)}", missing=True)
 
-    def trigger(self, dag_id: str) -> str:
-        """Start a run now. Returns its id."""
-        body = {"logical_date": None}
+    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None) -> str:
+        """Start a run now. Returns its id.
+
+        Args:
+            conf: the run's parameters.
+        """
+        body = {"logical_date": None, "conf": dict(conf or {})}
         answer = self._call("POST", f"/api/v2/dags/{_quote(dag_id)}/dagRuns", body)
         assert answer is not None
         return str(answer["dag_run_id"])

@@ -62,6 +62,9 @@ class Guard:
     def stop(self) -> None:
         """Ask the supervisor to stop the platform."""
         self.asked_to_stop = True
+        self._terminate()
+
+    def _terminate(self) -> None:
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
 
@@ -80,7 +83,7 @@ class Guard:
     ) -> None:
         child = self._child
         assert child is not None and child.stdin is not None and child.stdout is not None
-        self.stop()
+        self._terminate()
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
         for _ in child.stdout:  # it writes while it stops
