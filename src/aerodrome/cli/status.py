@@ -4,30 +4,83 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aerodrome.cli.options import Place, as_json, place
 
+if TYPE_CHECKING:
+    from aerodrome.config import Config
+
 
 @click.command()
 @place
+@click.option("--context", metavar="NAME", help="Of the kubeconfig: the platform in that cluster.")
 @as_json
-def status(place: Place, as_json: bool) -> int:
-    """Show what runs here, and each team's commit, last verdict and what is live.
+def status(place: Place, context: str | None, as_json: bool) -> int:
+    """Show what runs, and each team's commit, last verdict and what is live.
 
-    Exit code 0: everything runs. 1: the platform is not running, or a part of it is not.
+    Of the platform on this machine; where none runs and the file has a section 'kubernetes', of the one in the
+    cluster. Exit code 0: everything runs. 1: the platform is not running, or a part of it is not.
     """
-    from aerodrome.local.overview import overview
+    from aerodrome.local.overview import overview, runs
 
-    found = overview(place.open())
+    installation = place.open()
+    of_cluster = "kubernetes" in installation.config.model_fields_set and not runs(installation)
+    if context is not None or of_cluster:
+        return _of_cluster(installation.config, context, as_json)
+    found = overview(installation)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         _components(found)
         _teams(found["teams"])
     return 0 if found["healthy"] else 1
+
+
+def _of_cluster(config: Config, context: str | None, as_json: bool) -> int:
+    from aerodrome.kubernetes.cluster import Cluster
+    from aerodrome.kubernetes.overview import overview
+
+    with Cluster(context) as cluster:
+        found = overview(config, cluster)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return 0 if found["healthy"] else 1
+    if not found["running"]:
+        click.echo(f"The platform is not on the cluster {found['server']}; bring it there with 'aerodrome apply'.")
+        return 1
+    _workloads(found["components"])
+    _teams(found["teams"], of_cluster=True)
+    for line in found["unknown"]:
+        click.echo(f"\nnot known: {line}")
+    return 0 if found["healthy"] else 1
+
+
+def _workloads(components: list[dict[str, Any]]) -> None:
+    from aerodrome.cli.tables import ago, table
+
+    rows = []
+    for component in components:
+        rows += [
+            (
+                component["name"],
+                component["state"],
+                pod["name"],
+                pod["node"] or "",
+                pod["state"],
+                ago(datetime.fromisoformat(pod["since"])),
+                str(pod["restarts"] or ""),
+            )
+            for pod in component["pods"]
+        ] or [(component["name"], component["state"], "", "", component["words"], "", "")]
+    table(("COMPONENT", "STATE", "POD", "NODE", "POD'S STATE", "SINCE", "RESTARTS"), rows)
+    for component in components:
+        if component["state"] != "ready":
+            click.echo(f"\n{component['name']}: {component['words']}")
+            if component["remedy"]:
+                click.echo(f"    {component['remedy']}")
 
 
 def _components(found: dict[str, Any]) -> None:
@@ -57,16 +110,17 @@ def _components(found: dict[str, Any]) -> None:
     click.echo(f"\nmemory together: {size(whole)}; logs: {found['state']}/logs")
 
 
-def _teams(teams: list[dict[str, Any]]) -> None:
+def _teams(teams: list[dict[str, Any]], *, of_cluster: bool = False) -> None:
     from aerodrome.cli.tables import table
 
     click.echo()
     if not teams:
         click.echo("There are no teams yet: add one to the configuration.")
         return
-    table(("TEAM", "FOLLOWS", "NEWEST", "VERDICT", "LIVE", "DAGS"), [_row(team) for team in teams])
+    heads = ("TEAM", "FOLLOWS", "NEWEST", "VERDICT", "LIVE", "DAGS", *(("TASKS", "PODS") if of_cluster else ()))
+    table(heads, [_row(team) + (_work(team) if of_cluster else ()) for team in teams])
     for team in teams:
-        head, verdict = team["head"], team["verdict"]
+        head, verdict = team.get("head"), team.get("verdict")
         if head is not None and head["error"]:
             click.echo(f"\n{team['name']}: {head['error']}")
         if verdict is not None and not verdict["passed"]:
@@ -81,7 +135,7 @@ def _teams(teams: list[dict[str, Any]]) -> None:
 def _row(team: dict[str, Any]) -> tuple[str, ...]:
     from aerodrome.cli.tables import ago
 
-    head, verdict, current = team["head"], team["verdict"], team["current"]
+    head, verdict, current = team.get("head"), team.get("verdict"), team.get("current")
     if head is None:
         newest, judged = "not fetched yet", ""
     elif head["snapshot"] is None:
@@ -95,6 +149,13 @@ def _row(team: dict[str, Any]) -> tuple[str, ...]:
     if current is not None:
         live = _commit(current["snapshot"]) + (", pinned" if current["pinned"] else "")
     return team["name"], team["ref"] or "HEAD", newest, judged, live, str(len(team["dags"]))
+
+
+def _work(team: dict[str, Any]) -> tuple[str, str]:
+    """Tasks by state, pods by phase."""
+    tasks = ", ".join(f"{count} {state}" for state, count in sorted(team["tasks"].items()))
+    pods = ", ".join(f"{count} {phase}" for phase, count in sorted(team["pods"].items()))
+    return tasks or "none", pods or "none"
 
 
 def place_of(finding: dict[str, Any]) -> str:

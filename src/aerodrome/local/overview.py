@@ -7,12 +7,11 @@ from typing import Any
 
 import psutil
 
-from aerodrome.config import Team
 from aerodrome.config.installation import Installation
 from aerodrome.local import control, kinship
 from aerodrome.local.state import State
 from aerodrome.store import Store
-from aerodrome.store.records import Verdict
+from aerodrome.store.summary import summary
 
 
 def overview(installation: Installation) -> dict[str, Any]:
@@ -40,29 +39,14 @@ def overview(installation: Installation) -> dict[str, Any]:
         "supervisor": found["supervisor"] if found is not None else None,
         "state": str(installation.state),
         "components": components,
-        "teams": [_team(store, team) for team in installation.config.teams],
+        "teams": [summary(store, team) for team in installation.config.teams],
     }
 
 
-def _team(store: Store, team: Team) -> dict[str, Any]:
-    records = store.team(team.name)
-    head, current = records.head(), records.current()
-    verdict = latest(records.verdicts(head.snapshot)) if head is not None and head.snapshot is not None else None
-    live = latest([v for v in records.verdicts(current.snapshot) if v.passed]) if current is not None else None
-    return {
-        "name": team.name,
-        "repo": team.repo,
-        "ref": head.ref if head is not None else team.ref,
-        "head": head.model_dump(mode="json") if head is not None else None,
-        "verdict": verdict.model_dump(mode="json") if verdict is not None else None,
-        "current": current.model_dump(mode="json") if current is not None else None,
-        "dags": sorted(live.dag_ids) if live is not None else [],
-    }
-
-
-def latest(verdicts: list[Verdict]) -> Verdict | None:
-    """The verdict that was spoken last."""
-    return max(verdicts, key=lambda verdict: verdict.judged, default=None)
+def runs(installation: Installation) -> bool:
+    """Whether the platform of this machine runs."""
+    state = State(installation.state)
+    return state.folder.exists() and control.status(state) is not None
 
 
 def _cost(pid: int | None) -> tuple[int, float]:
