@@ -14,12 +14,12 @@ from aerodrome.config.repo_url import RepoUrl
         ("git@h.example:x/y.git", "ssh", "h.example", "x/y.git"),
         ("file:///srv/x.git", "file", "", "/srv/x.git"),
         ("/srv/x.git", "file", "", "/srv/x.git"),
-        ("./a:b", "file", "", "/work/a:b"),
-        ("dags", "file", "", "/work/dags"),
+        ("./a:b", "file", "", "/home/ada/a:b"),
+        ("dags", "file", "", "/home/ada/dags"),
     ],
 )
 def test_kinds(url: str, kind: str, host: str, path: str) -> None:
-    repo = RepoUrl.parse(url, "/work")
+    repo = RepoUrl.parse(url, "/home/ada")
     assert (repo.kind, repo.host, repo.path) == (kind, host, path)
 
 
