@@ -195,7 +195,13 @@ def _default(value: dict[str, Any]) -> str:
 
 
 def _command_line() -> str:
-    group = click.Context(aerodrome, info_name="aerodrome", terminal_width=_WIDTH, max_content_width=_WIDTH)
+    group = click.Context(
+        aerodrome,
+        info_name="aerodrome",
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        help_option_names=["-h", "--help"],
+    )
     lines = [_COMMAND_LINE, "```text", aerodrome.get_help(group), "```", ""]
     for name in COMMANDS:
         command = aerodrome.get_command(group, name)
