@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -60,7 +60,6 @@ class GoLive:
         self._store = store
         self._hash = hash
         self._shared = shared
-        self.policy = policy_of(team)
         self._who = f"processor on {socket.gethostname()}"
 
     @property
@@ -127,17 +126,9 @@ class GoLive:
     # --- one step each ---
 
     def _judge(self, done: Pass, owners: Mapping[str, str], refused: Mapping[str, str]) -> Judgement:
-        outcomes = [done.outcomes[path] for path in sorted(done.outcomes)]
-        texts = "\n".join(error.text for outcome in outcomes for error in outcome.file.errors)
-        around = Surroundings(
-            team=self._team.name,
-            owners=owners,
-            imports=self._team.imports,
-            folders=folders_of(done.root, _MODULE.findall(texts)),
-            shared=self._shared,
-            interpreter=sys.executable,
+        return judgement(
+            self._team, done.root, done.outcomes.values(), owners=owners, refused=refused, shared=self._shared
         )
-        return judge(Parsed(str(done.root), tuple(o.file for o in outcomes), refused), self.policy, around)
 
     def _verdict(self, done: Pass, judgement: Judgement) -> Verdict:
         return Verdict(
@@ -207,6 +198,35 @@ class GoLive:
                     found.append((dag.dag_id, "it stands twice"))
                 seen.add(dag.dag_id)
         return found
+
+
+def judgement(
+    team: Team,
+    root: Path,
+    outcomes: Iterable[Outcome],
+    *,
+    owners: Mapping[str, str],
+    refused: Mapping[str, str],
+    shared: bool,
+) -> Judgement:
+    """The gate on what parsing the snapshot at `root` came to.
+
+    Args:
+        owners: whose each dag_id is.
+        refused: DAGs that the database refuses, and why.
+        shared: whether all teams share this interpreter.
+    """
+    files = tuple(outcome.file for outcome in sorted(outcomes, key=lambda outcome: outcome.path))
+    texts = "\n".join(error.text for file in files for error in file.errors)
+    around = Surroundings(
+        team=team.name,
+        owners=owners,
+        imports=team.imports,
+        folders=folders_of(root, _MODULE.findall(texts)),
+        shared=shared,
+        interpreter=sys.executable,
+    )
+    return judge(Parsed(str(root), files, refused), policy_of(team), around)
 
 
 def policy_of(team: Team) -> Policy:

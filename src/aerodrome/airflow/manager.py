@@ -15,7 +15,6 @@ import logging
 import os
 import random
 import selectors
-import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -42,7 +41,7 @@ from aerodrome.airflow.agenda import Agenda, Task
 from aerodrome.airflow.answers import from_platform
 from aerodrome.airflow.collect import outcome
 from aerodrome.airflow.golive import GoLive, Pass, describe
-from aerodrome.airflow.parse import Nursery, NurseryLost, ParseProcess
+from aerodrome.airflow.parse import ATTEMPTS, Nursery, NurseryLost, ParseProcess
 from aerodrome.airflow.release import DatabaseAway, asking, retire_removed_teams, stored_version, unfinished
 from aerodrome.airflow.versions import Held, hold
 from aerodrome.airflow.watch import LOCAL, REMOTE, Seen, Watch
@@ -57,8 +56,6 @@ log = logging.getLogger("aerodrome.processor")
 _ASK = 1.0  # seconds between two looks at callbacks and requests in the database
 _CHORES = 60.0  # seconds between two rounds of what is never urgent
 _STORED = 10.0  # seconds for which it is believed what the database holds
-_LOST = 3  # attempts at a file whose process was ended from outside
-_STUCK = 10.0  # seconds after a process's end for its sockets to close
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,6 @@ class ProcessorManager(DagFileProcessorManager):
     _stored_at: float = attrs.field(default=float("-inf"), init=False)
     _chores_at: float = attrs.field(default=0.0, init=False)
     _no_fork_before: float = attrs.field(default=0.0, init=False)
-    _ended: dict[DagFileInfo, float] = attrs.field(factory=dict, init=False)
 
     @classmethod
     def for_team(
@@ -289,21 +285,12 @@ class ProcessorManager(DagFileProcessorManager):
 
     def _kill_timed_out_processors(self) -> None:
         """Have those ended that are over their time; their end is collected as any other."""
-        now = time.monotonic()
-        for file, processor in self._processors.items():
-            if now - processor.start_time > self.processor_timeout:
-                assert isinstance(processor, ParseProcess)
-                processor.tracker.end("time")
-            # Its tree is gone, yet something holds a socket of it: a descriptor that was passed on.
-            if processor._check_subprocess_exit() is not None and not processor.is_ready:
-                if now - self._ended.setdefault(file, now) > _STUCK:
-                    processor.cleanup_sockets_after_kill()
-            else:
-                self._ended.pop(file, None)
+        for processor in self._processors.values():
+            assert isinstance(processor, ParseProcess)
+            processor.enforce(self.processor_timeout)
 
     def handle_parsing_result(self, file: DagFileInfo, proc: Any, **_: Any) -> None:
         """Hold the result back until all files of the pass are in; callbacks have none."""
-        self._ended.pop(file, None)
         if not isinstance(file, ParseFile):
             super().handle_parsing_result(file, proc)
             return
@@ -311,12 +298,8 @@ class ProcessorManager(DagFileProcessorManager):
         if work is None or work.parsed is None or file.number != work.number:
             return
         path = str(file.rel_path)
-        ending = proc.ending()
-        lost = ending is not None and (
-            ending.how == "lost" or (ending.how, ending.number) == ("signal", signal.SIGKILL)
-        )
         work.attempts[path] = work.attempts.get(path, 0) + 1
-        if lost and work.attempts[path] < _LOST:
+        if proc.was_lost() and work.attempts[path] < ATTEMPTS:
             self._file_queue[file] = None
             return
         work.parsed.outcomes[path] = outcome(
@@ -324,7 +307,7 @@ class ProcessorManager(DagFileProcessorManager):
             folder=self.team.dags,
             root=work.parsed.root,
             result=proc.parsing_result,
-            ending=ending,
+            ending=proc.ending(),
             left=proc.tracker.left,
             seconds=time.monotonic() - proc.start_time,
         )

@@ -32,10 +32,14 @@ from airflow.sdk.execution_time.supervisor import ProcessTracker
 from aerodrome.airflow import nursery, subreaper
 from aerodrome.gate import Ending
 
+ATTEMPTS = 3
+"""At a file whose process was ended from outside."""
+
 _KEPT = 1 << 20  # bytes of output and of logs of one child that reach its log
 _ENDLESS = 1 << 26  # bytes, after which it is ended
 _LARGEST = 1 << 28  # bytes of one message
 _START = 60.0  # seconds for the warm parent to fork
+_STUCK = 10.0  # seconds after a process's end for its sockets to close
 
 Handler = Callable[[socket.socket], bool]
 
@@ -176,7 +180,7 @@ class Nursery:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(control)
         control.close()
-        for child in self._children.values():
+        for child in list(self._children.values()):  # each of them forgets itself
             child.hear({"ended": child.number, "status": signal.SIGKILL, "how": "lost", "left": []})
 
     def _gone(self, pid: int) -> bool:
@@ -249,6 +253,7 @@ class ParseProcess(DagFileProcessorProcess):
     trace: Any
     said: dict[str, int] = attrs.field(factory=dict)
     last_words: bytearray = attrs.field(factory=bytearray)
+    _ended_at: float | None = attrs.field(default=None, init=False)
 
     @classmethod
     def start(  # type: ignore[override]
@@ -311,6 +316,28 @@ class ParseProcess(DagFileProcessorProcess):
     def tracker(self) -> Tracker:
         """The child as the warm parent knows it."""
         return cast(Tracker, self._process)
+
+    def enforce(self, limit: float) -> None:
+        """Have it ended when it is over its time; its end is collected as any other.
+
+        Args:
+            limit: seconds.
+        """
+        now = time.monotonic()
+        if now - self.start_time > limit:
+            self.tracker.end("time")
+        # Its tree is gone, yet something holds a socket of it: a descriptor that was passed on.
+        if self._check_subprocess_exit() is not None and not self.is_ready:
+            self._ended_at = now if self._ended_at is None else self._ended_at
+            if now - self._ended_at > _STUCK:
+                self.cleanup_sockets_after_kill()
+
+    def was_lost(self) -> bool:
+        """Whether it was ended from outside, which says nothing about its file."""
+        ending = self.ending()
+        return ending is not None and (
+            ending.how == "lost" or (ending.how, ending.number) == ("signal", signal.SIGKILL)
+        )
 
     def ending(self) -> Ending | None:
         """How it ended, if that was without a result; None with one."""

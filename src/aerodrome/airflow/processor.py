@@ -11,9 +11,8 @@ import logging
 import os
 import signal
 import sys
-import traceback
-from pathlib import Path
 
+from aerodrome.airflow import program
 from aerodrome.errors import AerodromeError
 
 log = logging.getLogger("aerodrome.processor")
@@ -79,10 +78,7 @@ def _connect() -> None:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="aerodrome.airflow.processor", description=__doc__)
-    parser.add_argument("--team", required=True)
-    parser.add_argument("-c", "--config", type=Path, default=Path(os.environ.get("AERODROME_CONFIG", "aerodrome.yaml")))
-    parser.add_argument("--state", type=Path, default=os.environ.get("AERODROME_STATE"))
+    parser = program.options_of_team("aerodrome.airflow.processor", __doc__)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--listen", metavar="HOST:PORT")
     return parser.parse_args(argv)
@@ -99,14 +95,4 @@ def _place(text: str | None) -> tuple[str, int] | None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    code = 1
-    try:
-        code = main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    # All is written; what Airflow does at exit only takes time, and complains of connections of another thread.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    program.run(main)

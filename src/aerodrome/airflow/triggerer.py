@@ -12,10 +12,10 @@ import logging
 import os
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aerodrome.airflow import program
 from aerodrome.airflow.notes import Notes
 from aerodrome.errors import AerodromeError
 
@@ -31,11 +31,7 @@ _OF_TRIGGERS = "AIRFLOW__CORE__FERNET_KEY"
 
 def main(argv: list[str] | None = None) -> int:
     """Run until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="aerodrome.airflow.triggerer", description=__doc__)
-    parser.add_argument("--team", required=True)
-    parser.add_argument("-c", "--config", type=Path, default=Path(os.environ.get("AERODROME_CONFIG", "aerodrome.yaml")))
-    parser.add_argument("--state", type=Path, default=os.environ.get("AERODROME_STATE"))
-    options = parser.parse_args(argv)
+    options = program.options_of_team("aerodrome.airflow.triggerer", __doc__).parse_args(argv)
     try:
         return _run(options)
     except AerodromeError as error:
@@ -83,14 +79,4 @@ def _serve(installation: Installation, team: Team, notes: Notes, hidden: frozens
 
 
 if __name__ == "__main__":
-    code = 1
-    try:
-        code = main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    # All is written; what Airflow does at exit only takes time.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    program.run(main)

@@ -112,7 +112,7 @@ def _judge(root: Path, team: Team, where: Path) -> dict[str, Any]:
     home.mkdir()
     environment |= {"AIRFLOW_HOME": str(home)}
     argv = [sys.executable, "-m", "aerodrome.airflow.check", str(root), "--team", team.name]
-    argv += ["-c", str(where / "aerodrome.yaml"), "--json"]
+    argv += ["-c", str(where / "aerodrome.yaml")]
     done = subprocess.run(argv, env=environment, capture_output=True, check=False)
     try:
         verdict: dict[str, Any] = json.loads(done.stdout)
