@@ -60,13 +60,25 @@ def airflow_template(postgres: Callable[[str], str]) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def airflow_databases(postgres: Callable[[str], str], airflow_template: str) -> Iterator[Callable[[], str]]:
+    """Makes a fresh database with Airflow's schema; gives its URL."""
+    made = []
+
+    def make() -> str:
+        made.append(f"airflow_{uuid.uuid4().hex[:12]}")
+        _sql(postgres("postgres"), f"CREATE DATABASE {made[-1]} TEMPLATE {airflow_template} STRATEGY FILE_COPY")
+        return postgres(made[-1])
+
+    yield make
+    for name in made:
+        _sql(postgres("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
-def airflow_database(postgres: Callable[[str], str], airflow_template: str) -> Iterator[str]:
+def airflow_database(airflow_databases: Callable[[], str]) -> str:
     """URL of a fresh database with Airflow's schema, for this test alone."""
-    name = f"airflow_{uuid.uuid4().hex[:12]}"
-    _sql(postgres("postgres"), f"CREATE DATABASE {name} TEMPLATE {airflow_template} STRATEGY FILE_COPY")
-    yield postgres(name)
-    _sql(postgres("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+    return airflow_databases()
 
 
 def _sql(url: str, statement: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -51,6 +51,7 @@ class Agenda:
         self._refollow: float | None = None
         self._refreshed: str | None = None
         self._tried: tuple[str, int] | None = None
+        self._moved: Current | None = None
 
     def request_reparse(self) -> None:
         """Somebody wants current to be parsed again."""
@@ -64,6 +65,7 @@ class Agenda:
         """
         if clock < self._not_before:
             return None
+        seen = self._newest(seen)
         return self._follow(seen, clock) or self._judge(seen, clock) or self._again(seen, clock)
 
     def known_verdict(self, seen: Seen) -> Verdict | None:
@@ -89,6 +91,10 @@ class Agenda:
         self._verdict = verdict
         self._failures = 0
 
+    def moved(self, current: Current) -> None:
+        """This process moved the pointer; what the store was seen to say may be older for a moment."""
+        self._moved = current
+
     def stored_in_database(self, snapshot: str, clock: float, *, complete: bool) -> None:
         """The database is at `snapshot`; not `complete`: some files could not be parsed, to be tried again."""
         self.stored = self._refreshed = snapshot
@@ -104,6 +110,15 @@ class Agenda:
         return pause
 
     # --- rules ---
+
+    def _newest(self, seen: Seen) -> Seen:
+        """`seen`, but never a pointer from before this process's own move of it."""
+        if self._moved is None:
+            return seen
+        if seen.current is not None and seen.current.number >= self._moved.number:
+            self._moved = None
+            return seen
+        return replace(seen, current=self._moved, judged=True)
 
     def _follow(self, seen: Seen, clock: float) -> Task | None:
         current = seen.current

@@ -108,7 +108,8 @@ class ProcessorManager(DagFileProcessorManager):
         factory=lambda: concurrent.futures.ThreadPoolExecutor(1, "prepare"), init=False
     )
     _done: bool = attrs.field(default=False, init=False)
-    _asked: float = attrs.field(default=0.0, init=False)
+    _asked_for_requests: float = attrs.field(default=0.0, init=False)
+    _asked_for_callbacks: float = attrs.field(default=0.0, init=False)
     _stored_at: float = attrs.field(default=float("-inf"), init=False)
     _chores_at: float = attrs.field(default=0.0, init=False)
     _no_fork_before: float = attrs.field(default=0.0, init=False)
@@ -199,8 +200,9 @@ class ProcessorManager(DagFileProcessorManager):
 
     def _queue_requested_files_for_parsing(self) -> None:
         """A request from the UI means: parse current again. Whatever file it names, all are parsed together."""
-        if time.monotonic() - self._asked < _ASK:
+        if time.monotonic() - self._asked_for_requests < _ASK:
             return
+        self._asked_for_requests = time.monotonic()
         with self._database(), create_session() as session:
             mine = DagPriorityParsingRequest.bundle_name == self.team.name
             if session.scalar(select(DagPriorityParsingRequest.id).where(mine).limit(1)):
@@ -209,9 +211,9 @@ class ProcessorManager(DagFileProcessorManager):
 
     def fetch_callbacks(self) -> list[CallbackRequest]:
         """As Airflow's, once a second and not at each event."""
-        if time.monotonic() - self._asked < _ASK:
+        if time.monotonic() - self._asked_for_callbacks < _ASK:
             return []
-        self._asked = time.monotonic()
+        self._asked_for_callbacks = time.monotonic()
         with self._database():
             return super().fetch_callbacks()
         return []
@@ -413,6 +415,8 @@ class ProcessorManager(DagFileProcessorManager):
         else:
             stored, complete = self.golive.follow(parsed)
         now = time.monotonic()
+        if parsed.moved is not None:
+            self.agenda.moved(parsed.moved)
         if stored:
             self.agenda.stored_in_database(work.task.snapshot, now, complete=complete)
             self._chores_at = min(self._chores_at, now - _CHORES + 1)
@@ -440,7 +444,6 @@ class ProcessorManager(DagFileProcessorManager):
             with asking():
                 yield
         except DatabaseAway as error:
-            self._asked = time.monotonic()
             log.warning("%s", " ".join(str(error).split("\n")))
 
 
