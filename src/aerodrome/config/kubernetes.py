@@ -130,6 +130,9 @@ class Kubernetes(Part):
         "compact", description="compact: one platform pod and sync; split: a Deployment for each component."
     )
     image: Image = Field(f"aerodrome:{__version__}", description="Image of the platform, and of teams that name none.")
+    sync_image: Image | None = Field(
+        None, description="Image of sync, the only one with git; default: that of image, its tag with -sync after it."
+    )
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         "IfNotPresent", description="When nodes pull images."
     )
@@ -144,6 +147,16 @@ class Kubernetes(Part):
     patches: tuple[Patch, ...] = Field(
         (), description="Strategic-merge patches on any rendered object, for what has no key of its own."
     )
+
+    @property
+    def image_of_sync(self) -> str:
+        """The image that sync runs in."""
+        if self.sync_image is not None:
+            return self.sync_image
+        name, colon, tag = self.image.rpartition(":")
+        if "@" in self.image or not colon or "/" in tag:
+            return self.image  # a digest, or no tag: whoever names an image so, names both, or one with git
+        return f"{name}:{tag}-sync"
 
 
 class Quota(Part):

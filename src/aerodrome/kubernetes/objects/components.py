@@ -230,6 +230,7 @@ def sync(plan: Plan) -> Part:
         name,
         ["aerodrome", "sync", "-c", CONFIG_FILE, *pokes],
         component="sync",
+        image=plan.config.kubernetes.image_of_sync,
         env=[*settings.variables(plain), *secret_env],
         requests={"cpu": "50m", "memory": "128Mi"},
         limits={"memory": "1Gi"},
