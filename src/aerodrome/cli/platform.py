@@ -125,14 +125,15 @@ def down(place: Place, as_json: bool, now: bool, purge: bool, yes: bool) -> int:
     from aerodrome.local.state import State
 
     state = State(place.state)
-    running = state.folder.exists() and control.status(state) is not None
+    found = control.status(state) if state.folder.exists() else None
+    running = found is not None
     if purge and not yes:
         click.confirm(f"Remove {state.folder} with its database, snapshots, logs and passwords?", abort=True)
-    if running:
-        events = control.ask(state, "kill" if now else "down")
-        for event in events:
+    if found is not None:
+        for event in control.ask(state, "kill" if now else "down"):
             if not as_json and event["event"] == "component" and event["state"] == "stopped":
                 click.echo(f"{event['name']} stopped")
+        kinship.wait_for_end(found["supervisor"])
     # the guard above the supervisor clears up after it; what a crash has left is cleared up here
     left = kinship.end(lambda: kinship.marked(state.folder)) if state.folder.exists() else 0
     if purge and state.folder.exists():

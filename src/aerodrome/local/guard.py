@@ -36,6 +36,7 @@ class Guard:
         self._child: subprocess.Popen[bytes] | None = None
         self._before: dict[signal.Signals, Any] = {}
         self.asked_to_stop = False
+        self._stopped = False
 
     def __enter__(self) -> Guard:
         kinship.adopt_orphans()
@@ -57,6 +58,7 @@ class Guard:
         for line in self._child.stdout:
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
+                self._stopped = self._stopped or event.get("event") == "stopped"
                 yield event
 
     def stop(self) -> None:
@@ -83,7 +85,8 @@ class Guard:
     ) -> None:
         child = self._child
         assert child is not None and child.stdin is not None and child.stdout is not None
-        self._terminate()
+        if not self._stopped:  # else it is about to end by itself
+            self._terminate()
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
         for _ in child.stdout:  # it writes while it stops

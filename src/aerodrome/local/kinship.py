@@ -96,6 +96,12 @@ def end(find: Callable[[], Iterable[psutil.Process]], *, grace: float = 3.0) -> 
         psutil.wait_procs(alive, timeout=0.05)
 
 
+def wait_for_end(pid: int, *, patience: float = 10.0) -> None:
+    """Wait until the process `pid` is gone, for at most `patience` seconds."""
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(pid).wait(patience)
+
+
 def reap() -> None:
     """Let ended children and adopted orphans go. Only where no subprocess object is waited for any more."""
     for process in psutil.Process().children():
