@@ -137,6 +137,7 @@ class Platform:
             await asyncio.gather(
                 *(self.processes.stop(name, now=now and name != "database") for name in names if name in self.processes)
             )
+        self._ports.close()
 
     def rows(self) -> list[dict[str, Any]]:
         """All components, for status."""
@@ -206,10 +207,7 @@ class Platform:
         environments = self._environments(installation)
         here = ("-c", str(installation.path), "--state", str(installation.state))
         teams = installation.config.teams
-        pokes = {team.name: self._ports.known(f"processor {team.name}") for team in teams}
-        for team in teams:
-            if pokes[team.name] is None:
-                pokes[team.name] = self._ports.choose(f"processor {team.name}", udp=True)
+        pokes = {team.name: self._ports.choose(f"processor {team.name}", udp=True) for team in teams}
         airflow = (sys.executable, "-m", "aerodrome.airflow.component")
         specs = [
             Spec(

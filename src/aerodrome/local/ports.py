@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 from pathlib import Path
 
 from aerodrome.local.state import write_private
@@ -15,6 +16,9 @@ LOOPBACK = "127.0.0.1"
 class Ports:
     """The ports of one installation, remembered in a file.
 
+    A chosen port stays claimed until :meth:`close`, or until this process ends: between the choice and the moment in
+    which a server listens there, another installation that starts would find it free as well.
+
     Args:
         path: the file, JSON, name of a port to its number; made when it is missing.
     """
@@ -22,6 +26,7 @@ class Ports:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, int] = {}
+        self._claims: dict[str, socket.socket | None] = {}
         with contextlib.suppress(FileNotFoundError, ValueError, AttributeError, TypeError):
             self._known = {str(name): int(port) for name, port in json.loads(path.read_text()).items()}
 
@@ -30,18 +35,23 @@ class Ports:
         return self._known.get(name)
 
     def choose(self, name: str, usual: int | None = None, *, udp: bool = False) -> int:
-        """A port that is free now: the one chosen before, else `usual`, else any.
+        """A port for `name`: the one this object chose already; else one that is free now: the one of last time,
+        `usual`, or any.
 
         Raises:
             OSError: this machine has no loopback address.
         """
+        if name in self._claims:
+            return self._known[name]
         wished = [port for port in (self._known.get(name), usual) if port is not None]
         taken = {port for other, port in self._known.items() if other != name}
-        for port in wished:
-            if port not in taken and is_free(port, udp=udp):
+        while True:
+            port = wished.pop(0) if wished else _any(udp=udp)
+            if port in taken or not is_free(port, udp=udp):
+                continue
+            with contextlib.suppress(OSError):
+                self._claims[name] = _claim(port, udp=udp)
                 break
-        else:
-            port = _any(taken, udp=udp)
         if self._known.get(name) != port:
             self._known[name] = port
             write_private(self._path, json.dumps(self._known, indent=2) + "\n")
@@ -49,8 +59,19 @@ class Ports:
 
     def forget(self, name: str) -> None:
         """`name` needs its port no more."""
+        self._release(name)
         if self._known.pop(name, None) is not None:
             write_private(self._path, json.dumps(self._known, indent=2) + "\n")
+
+    def close(self) -> None:
+        """Claim nothing any more; what was chosen stays remembered."""
+        for name in list(self._claims):
+            self._release(name)
+
+    def _release(self, name: str) -> None:
+        claim = self._claims.pop(name, None)
+        if claim is not None:
+            claim.close()
 
 
 def is_free(port: int, *, udp: bool = False) -> bool:
@@ -62,13 +83,29 @@ def is_free(port: int, *, udp: bool = False) -> bool:
     return True
 
 
-def _any(taken: set[int], *, udp: bool) -> int:
-    while True:
-        bound = _bind(0, udp=udp)
-        port = int(bound.getsockname()[1])
-        bound.close()
-        if port not in taken:
-            return port
+def _any(*, udp: bool) -> int:
+    with _bind(0, udp=udp) as bound:
+        return int(bound.getsockname()[1])
+
+
+def _claim(port: int, *, udp: bool) -> socket.socket | None:
+    """Tell every other installation of this machine that `port` is taken, as long as the returned socket is open.
+
+    A name in Linux' abstract namespace: it belongs to the same network namespace as the port, and the kernel removes
+    it with the process, however that ends. Other systems have none, and there nothing is claimed.
+
+    Raises:
+        OSError: somebody else has claimed it.
+    """
+    if sys.platform != "linux":
+        return None
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0aerodrome-{'udp' if udp else 'tcp'}-{port}")
+    except OSError:
+        claim.close()
+        raise
+    return claim
 
 
 def _bind(port: int, *, udp: bool) -> socket.socket:
