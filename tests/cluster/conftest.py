@@ -2,7 +2,8 @@
 
 ``KUBECONFIG``: a cluster of your own, whose nodes reach this machine at ``AERODROME_TEST_ADDRESS`` and have (or can
 pull) the images ``AERODROME_TEST_IMAGE`` and the same with ``-sync`` after its tag. Without it, as root on Linux, a
-cluster of two nodes is started on this machine, and ended after the tests.
+cluster of two nodes is started on this machine, and ended after the tests. With ``AERODROME_TEST_KEEP`` it is left
+running, and the next run with it goes on there.
 """
 
 from __future__ import annotations
@@ -75,14 +76,17 @@ def cluster(programs: Path) -> Iterator[Any]:
     with _or_end():
         archives = images.archives()
     started = machine.Cluster(programs, binaries.cache() / "cluster")
+    keep = bool(os.environ.get("AERODROME_TEST_KEEP"))
     try:
-        started.up()
+        if not keep or not started.take_up():
+            started.up()
         for archive in archives:
             started.load(archive)
-        binaries.say("images loaded")
         yield started
     finally:
-        if not os.environ.get("AERODROME_TEST_KEEP"):
+        if keep:
+            started.leave()
+        else:
             started.down()
 
 

@@ -78,7 +78,11 @@ class Cluster:
         return shell(program, "--kubeconfig", str(self.kubeconfig), *argv, input=stdin)
 
     def load(self, archive: Path) -> None:
-        """Give an image archive to every node."""
+        """Give an image archive to every node that has not had it."""
+        mark = self.state / f"{archive.stem}.loaded"
+        if mark.exists():
+            return
+        say(f"loading {archive.stem}")
         loads = [
             subprocess.Popen(
                 [*self._ctr(node), "images", "import", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -89,6 +93,7 @@ class Cluster:
             output, _ = load.communicate()
             if load.returncode:
                 raise RuntimeError(f"import of {archive.name}: {output.decode()[-1000:]}")
+        mark.touch()
 
     def cut(self, node: str) -> None:
         """Take a node off the network; its pods go on running."""
@@ -118,7 +123,17 @@ class Cluster:
             self._node(number, node)
         wait("nodes ready", lambda: self._ready() == len(self.nodes), 120)
         self._dns()
+        (self.state / "complete").touch()
         say(f"{len(self.nodes)} nodes ready after {time.monotonic() - started:.0f} s")
+
+    def take_up(self) -> bool:
+        """Go on with the cluster that an earlier run has left. Returns whether there is one that works."""
+        return (self.state / "complete").exists() and self._answers() and self._ready() == len(self.nodes)
+
+    def leave(self) -> None:
+        """Let it run on when this process ends."""
+        for process in self._running:
+            process.returncode = 0  # nobody waits for it any more
 
     def _ready(self) -> int:
         with contextlib.suppress(RuntimeError):
@@ -130,7 +145,10 @@ class Cluster:
         pki.mkdir()
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         openssl = functools.partial(shell, "openssl", cwd=pki)
-        openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=test-ca")
+        # Python 3.13 is strict: a CA says what its key is for, and each certificate names the key that signed it.
+        signs = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        ca = ["-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=test-ca", *signs]
+        openssl("req", *ca)
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "sa.key")
         openssl("ec", "-in", "sa.key", "-pubout", "-out", "sa.pub")
         service = "kubernetes.default.svc"
@@ -146,7 +164,9 @@ class Cluster:
         for number, node in enumerate(self.nodes, 1):
             wanted.append((node, f"/O=system:nodes/CN=system:node:{node}", f"DNS:{node},IP:10.77.0.{10 + number}"))
         for name, subject, alternatives in wanted:
-            (pki / f"{name}.ext").write_text(f"subjectAltName={alternatives}")
+            (pki / f"{name}.ext").write_text(
+                f"subjectAltName={alternatives}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+            )
             openssl("req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
             signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30", "-extfile", f"{name}.ext"]
             openssl("x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.crt")

@@ -152,6 +152,7 @@ class Platform:
 
     def volume(self) -> None:
         """A volume for the database, on the first node."""
+        self.cluster.kubectl("delete", "pv", f"{self.name}-database", "--ignore-not-found")
         path = self.folder / "database"
         path.mkdir(mode=0o777)
         path.chmod(0o777)

@@ -50,7 +50,7 @@ def secret_names(environ: Mapping[str, str], config: Config | None = None) -> se
     """
     names = {name for name in environ if _AIRFLOW.fullmatch(name)}
     if config is not None:
-        names |= {place.env for _, place in config.places() if place.env in environ and place.env is not None}
+        names |= {place.env for _, place in config.places() if place.env is not None and place.env in environ}
         if config.store is not None and not config.store.startswith("file:"):
             names |= {name for name in environ if _CLOUD.fullmatch(name)}
     return names

@@ -1,8 +1,10 @@
-"""The process of one task in a pod: ``python -m aerodrome.airflow.worker --json-string WORKLOAD``.
+"""The process of one task in a pod: the container's command, to which Airflow's arguments are appended.
 
 Does what ``airflow.sdk.execution_time.execute_workload`` does, for a third less CPU: the garbage collector stays off
 while everything is imported and never looks at those objects again, and the process ends without tearing the
-interpreter down (0.5 s). The arguments are Airflow's own, appended by the KubernetesExecutor to this command.
+interpreter down (0.5 s). The KubernetesExecutor's arguments are a command themselves (``python -m
+airflow.sdk.execution_time.execute_workload --json-string WORKLOAD``), which it recognizes its own pods by: what stands
+before the options is passed over here.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ def main() -> None:
 
     gc.freeze()
     gc.enable()
+    if execute_workload.__name__ in sys.argv:
+        del sys.argv[1 : sys.argv.index(execute_workload.__name__) + 1]
     coordinator.route(_queue(sys.argv))
 
     code = 0

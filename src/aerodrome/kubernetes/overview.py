@@ -7,7 +7,6 @@ hold no key of either.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from aerodrome.config import Config
@@ -32,11 +31,12 @@ def overview(config: Config, cluster: Cluster) -> dict[str, Any]:
     ]
     running = any(component["pods"] for component in components)
     unknown: list[str] = []
-    stored = _asked(cluster, plan, "sync", "sync", ["aerodrome", "status", "--json", "-c", CONFIG_FILE], unknown)
+    summary = ["python", "-m", "aerodrome.store.summary", CONFIG_FILE]
+    stored = _asked(cluster, plan, "sync", "sync", summary, unknown) or []
     compact = config.kubernetes.topology == "compact"
     place = "platform" if compact else "scheduler"
-    tasks = _asked(cluster, plan, place, "scheduler", ["python", "-m", "aerodrome.airflow.backlog"], unknown)
-    known = {team["name"]: team for team in stored.get("teams", [])}
+    tasks = _asked(cluster, plan, place, "scheduler", ["python", "-m", "aerodrome.airflow.backlog"], unknown) or {}
+    known = {team["name"]: team for team in stored}
     teams = [
         {
             **known.get(team.name, {"name": team.name, "repo": team.repo, "ref": team.ref, "dags": []}),
@@ -92,21 +92,17 @@ def _phases(cluster: Cluster, plan: Plan, namespace: str) -> dict[str, int]:
     return found
 
 
-def _asked(
-    cluster: Cluster, plan: Plan, component: str, container: str, argv: list[str], unknown: list[str]
-) -> Mapping[str, Any]:
-    """The answer of a program in a container; empty, with a line in `unknown`, when there is none."""
+def _asked(cluster: Cluster, plan: Plan, component: str, container: str, argv: list[str], unknown: list[str]) -> Any:
+    """The answer of a program in a container; None, with a line in `unknown`, when there is none."""
     pods = cluster.list("Pod", plan.namespace, plan.selector(component))
     ready = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
     try:
         if not ready:
             raise AerodromeError(f"there is no pod of {component} to ask", "")
         said = cluster.run(plan.namespace, ready[0]["metadata"]["name"], container, argv)
-        answer = json.loads(said)
+        return json.loads(said)
     except AerodromeError as error:
         unknown.append(error.what)
-        return {}
     except ValueError:
         unknown.append(f"{container} in {ready[0]['metadata']['name']} gave no answer")
-        return {}
-    return answer if isinstance(answer, dict) else {}
+    return None

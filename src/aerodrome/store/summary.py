@@ -1,10 +1,17 @@
-"""A team as the store knows it, ready for JSON: what ``status`` shows of it."""
+"""A team as the store knows it, ready for JSON: what ``status`` shows of it.
+
+``python -m aerodrome.store.summary FILE`` prints a list of all teams of a configuration: run where the store can be
+read, in the container of sync.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 from aerodrome.config import Team
+from aerodrome.config.installation import Installation
 from aerodrome.store.records import Verdict
 from aerodrome.store.store import Store
 
@@ -33,3 +40,14 @@ def summary(store: Store, team: Team) -> dict[str, Any]:
 def latest(verdicts: list[Verdict]) -> Verdict | None:
     """The verdict that was spoken last."""
     return max(verdicts, key=lambda verdict: verdict.judged, default=None)
+
+
+def main() -> None:
+    """All teams of the configuration file that the command line names."""
+    installation = Installation.open(sys.argv[1])
+    store = Store(installation.store_url, installation.store_options)
+    json.dump([summary(store, team) for team in installation.config.teams], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -336,7 +336,7 @@ def _logins(plan: Plan) -> tuple[Object, list[Object]]:
     body = container(
         plan,
         "copy-logins",
-        ["cp", f"{source}/{secrets.PASSWORDS}", f"{secrets.LOGINS_FOLDER}/{secrets.PASSWORDS}"],
+        ["install", "-m", "0600", f"{source}/{secrets.PASSWORDS}", f"{secrets.LOGINS_FOLDER}/{secrets.PASSWORDS}"],
         component="jobs",
         requests={"cpu": "10m", "memory": "16Mi"},
         limits={"memory": "64Mi"},
