@@ -1,12 +1,14 @@
-"""Starts a component of Airflow on one machine: ``python -m aerodrome.airflow.component scheduler ...``.
+"""Starts a component of Airflow: ``python -m aerodrome.airflow.component scheduler ...``.
 
-The arguments and the program are Airflow's own. Two things are added, both at the one place where every process of
+The arguments and the program are Airflow's own. Three things are added, all at the one place where every process of
 Python forks:
 
 - a forked process dies with its parent, as the component dies with its supervisor: a fork loses what the kernel was
   told (``PR_SET_PDEATHSIG``), and the LocalExecutor's workers wait for ever when their scheduler was killed;
 - the settings that follow from the teams are read again, so that a team is added or removed while tasks of the others
-  run: Airflow asks the environment at each look-up. A component reads them at SIGHUP too.
+  run: Airflow asks the environment at each look-up. A component reads them at SIGHUP too;
+- in a cluster a forked process ends at SIGTERM: the KubernetesExecutor ends its watchers by it, but they inherit the
+  scheduler's handler, which does nothing in a child, and each team's takes 20 s to be given up.
 
 And the processes that run tasks do not find the scheduler's secrets in their environment. A component that is started
 beside the set-up of the database imports what it needs meanwhile, and waits for it.
@@ -54,6 +56,8 @@ class _Kin:
         self._generation += 1
         if self._generation > _GENERATIONS:
             return
+        if environment.CLUSTER in os.environ:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if sys.platform == "linux" and self._in_main_thread:
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != self._pid:

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aerodrome.config import Config, Team
 
+CLUSTER = "AERODROME_CLUSTER"
+"""Environment variable that the manifests set."""
+
 HIDDEN = "AERODROME_HIDDEN"
 """Environment variable: number of the descriptor that the secrets can be read from, once."""
 

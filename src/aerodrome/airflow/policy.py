@@ -15,8 +15,7 @@ from typing import Any
 
 from airflow.policies import hookimpl
 
-CLUSTER = "AERODROME_CLUSTER"
-"""Environment variable that the manifests set."""
+from aerodrome.airflow.environment import CLUSTER
 
 _OPERATORS = "airflow.providers.cncf.kubernetes.operators."
 _ANYBODY = 50000

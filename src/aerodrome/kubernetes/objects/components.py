@@ -117,7 +117,7 @@ def scheduler(plan: Plan) -> Part:
     body = container(
         plan,
         name,
-        ["airflow", "scheduler", "--skip-serve-logs"],
+        ["python", "-m", "aerodrome.airflow.component", "scheduler", "--skip-serve-logs"],
         component="scheduler",
         env=[
             *airflow_env(plan, "scheduler", extra=settings.of_executors(plan)),
