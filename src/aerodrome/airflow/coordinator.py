@@ -7,23 +7,38 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from airflow.configuration import conf
+from airflow.sdk.api.datamodels._generated import TaskInstanceState
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
+from aerodrome.airflow import eviction
 from aerodrome.airflow.pidfd import watch_end
 
 NAME = "aerodrome"
 
 
 class _PromptSubprocess(ActivitySubprocess):
-    """A task's process whose end wakes the supervisor."""
+    """A task's process whose end wakes the supervisor, and which ends when its pod does."""
 
     def _monitor_subprocess(self) -> None:
         watch_end(self)
-        super()._monitor_subprocess()  # type: ignore[no-untyped-call]
+        with eviction.bounded(self):
+            super()._monitor_subprocess()  # type: ignore[no-untyped-call]
+
+    def update_task_state_if_needed(self) -> None:
+        # Airflow 3.3.2 takes it that a task which is to be tried again has said so itself. One that was killed (memory,
+        # eviction) has not, and would count as running until its heartbeat is missed: five minutes.
+        said_nothing = self._pending_terminal_state_msg is None and self._terminal_state is None
+        if said_nothing and self.final_state == TaskInstanceState.UP_FOR_RETRY:
+            now = datetime.now(tz=UTC)
+            self.client.task_instances.retry(self.id, now, self._rendered_map_index)
+        else:
+            super().update_task_state_if_needed()  # type: ignore[no-untyped-call]
 
 
 class PromptCoordinator(BaseCoordinator):
@@ -32,6 +47,8 @@ class PromptCoordinator(BaseCoordinator):
     def execute_task(  # the signature is Airflow's
         self, *, subprocess_logs_to_stdout: bool, **details: Any
     ) -> BaseCoordinator.ExecutionResult:
+        # from here on the end of the task is to be reported
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         process = _PromptSubprocess.start(subprocess_logs_to_stdout=subprocess_logs_to_stdout, **details)
         exit_code = process.wait()
         return self.ExecutionResult(exit_code, process.final_state)

@@ -15,10 +15,13 @@ import os
 import sys
 import traceback
 
+from aerodrome.airflow import eviction
+
 
 def main() -> None:
     """Run the workload of the command line; the exit code is Airflow's: 0 unless it could not be run at all."""
     gc.disable()
+    eviction.begin()
     from airflow.sdk.execution_time import execute_workload, supervisor, task_runner  # noqa: F401 - to be frozen
 
     from aerodrome.airflow import coordinator

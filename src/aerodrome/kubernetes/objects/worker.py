@@ -14,7 +14,7 @@ COMMAND = ("python", "-m", "aerodrome.airflow.worker")
 """The container's command; the executor gives Airflow's own command line as its arguments."""
 
 GRACE = 60
-"""Seconds that an evicted task has to be marked and to keep its log."""
+"""Seconds that an evicted task has to be marked and to keep its log (:mod:`aerodrome.airflow.eviction`)."""
 
 DEFAULT_ACCOUNT = "worker"
 
