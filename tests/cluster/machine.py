@@ -85,7 +85,7 @@ class Cluster:
         say(f"loading {archive.stem}")
         loads = [
             subprocess.Popen(
-                [*self._ctr(node), "images", "import", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                [*self.ctr(node), "images", "import", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
             for node in self.nodes
         ]
@@ -308,11 +308,12 @@ class Cluster:
         """Give an image archive to one node."""
         wait(
             "containerd",
-            lambda: subprocess.run([*self._ctr(node), "version"], capture_output=True, check=False).returncode == 0,
+            lambda: subprocess.run([*self.ctr(node), "version"], capture_output=True, check=False).returncode == 0,
         )
-        shell(*self._ctr(node), "images", "import", str(archive))
+        shell(*self.ctr(node), "images", "import", str(archive))
 
-    def _ctr(self, node: str) -> Sequence[str]:
+    def ctr(self, node: str) -> Sequence[str]:
+        """The command line of containerd's client on a node."""
         return ("ctr", "-a", str(self.state / node / "containerd.sock"), "-n", "k8s.io")
 
     def _dns(self) -> None:
@@ -345,7 +346,7 @@ class Cluster:
         shell("rm", "-rf", str(self.state))
 
     def _end_containers(self, node: str) -> None:
-        ctr = functools.partial(shell, *self._ctr(node), quiet=True, timeout=30)
+        ctr = functools.partial(shell, *self.ctr(node), quiet=True, timeout=30)
         with contextlib.suppress(subprocess.TimeoutExpired):
             for task in ctr("tasks", "ls", "-q").split():
                 ctr("tasks", "kill", "-s", "KILL", task)

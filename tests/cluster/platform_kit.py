@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -193,6 +194,17 @@ class Platform:
         """The pods of a team's tasks."""
         return list(self.get("pods", "", f"{self.name}-{team}")["items"])
 
+    def says(self, team: str, pod: str, words: str) -> None:
+        """Wait until the pod of a task has said `words`."""
+        namespace = f"{self.name}-{team}"
+
+        def said() -> bool:
+            with contextlib.suppress(RuntimeError):  # its container has not begun yet
+                return words in self.cluster.kubectl("-n", namespace, "logs", pod)
+            return False
+
+        self.until(said, f"{pod} says {words!r}")
+
     def live(self, team: str, dag_id: str, commit: str, seconds: float = 60) -> None:
         """Wait until the commit is live."""
         self.until(
@@ -205,6 +217,24 @@ class Platform:
         run = self.api.wait(dag_id, run_id, timeout=seconds)
         assert run["state"] == "success", self.report()
         return run_id
+
+    def failures(self, dag_id: str, run_id: str) -> str:
+        """The tasks of a run that did not succeed, and what the scheduler said of them."""
+        lost = [task for task in self.api.tasks(dag_id, run_id) if task["state"] != "success"]
+        lines = [json.dumps(task) for task in lost]
+        pods = [pod for pod in self.get("pods")["items"] if "scheduler" in pod["metadata"]["name"]]
+        for pod in pods:
+            for more in ((), ("--previous",)):
+                with contextlib.suppress(RuntimeError):
+                    name = pod["metadata"]["name"]
+                    log = self.cluster.kubectl("-n", self.name, "logs", name, "-c", "scheduler", *more)
+                    lines += [
+                        line
+                        for line in log.splitlines()
+                        for task in lost
+                        if dag_id in line and (f"map_index={task['map_index']}," in line or task["id"] in line)
+                    ]
+        return "\n".join(lines)
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Wait for `condition`."""

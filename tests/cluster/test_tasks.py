@@ -245,9 +245,9 @@ def test_out_of_memory_counts_as_a_failed_try_and_keeps_its_log(platform: Platfo
 
 def test_an_evicted_task_is_tried_again_and_its_log_kept(platform: Platform) -> None:
     run_id = platform.api.trigger("beta_long")
-    platform.until(lambda: _states(platform, "beta_long", run_id) == ["running"], "it runs")
-    (pod,) = [pod for pod in platform.pods("beta") if pod["metadata"]["annotations"]["run_id"] == run_id]
+    (pod,) = platform.until(lambda: platform.pods("beta"), "its pod")
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    platform.says("beta", name, "began try 1")
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
     platform.cluster.kubectl(
         "create", "--raw", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", "-f", "-", stdin=json.dumps(eviction)
@@ -269,7 +269,3 @@ def test_a_full_quota_fails_no_task(platform: Platform, many: str) -> None:
     tasks = platform.api.tasks("gamma_many", many)
     assert run["state"] == "success", tasks
     assert [task["try_number"] for task in tasks] == [1] * 6
-
-
-def _states(platform: Platform, dag_id: str, run_id: str) -> list[Any]:
-    return [task["state"] for task in platform.api.tasks(dag_id, run_id)]

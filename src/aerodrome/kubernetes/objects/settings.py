@@ -65,6 +65,11 @@ def _of_role(plan: Plan, role: Role) -> dict[str, str]:
     settings: dict[tuple[str, str], object] = {}
     if role in ("scheduler", "worker"):
         settings["core", "execution_api_server_url"] = task_api_url(plan)
+    if role == "worker":
+        # Airflow's five attempts give a task API up after 15 s on average (the waits are random), and with it the task.
+        # A pod that is replaced on a busy node takes longer; these last for two minutes.
+        settings["workers", "execution_api_retries"] = 20
+        settings["workers", "execution_api_retry_wait_max"] = 15
     if role == "scheduler":
         settings["scheduler", "enable_health_check"] = True
         settings["scheduler", "scheduler_health_check_server_port"] = HEALTH_PORT
