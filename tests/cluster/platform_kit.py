@@ -190,6 +190,12 @@ class Platform:
         words = [word for word in (name, *more) if word]
         return json.loads(self.cluster.kubectl("-n", namespace or self.name, "get", kind, *words, "-o", "json"))
 
+    def shown(self) -> set[str]:
+        """The DAGs that the UI lists."""
+        answer = self.api._call("GET", "/api/v2/dags?limit=100")
+        assert answer is not None
+        return {dag["dag_id"] for dag in answer["dags"]}
+
     def pods(self, team: str) -> list[dict[str, Any]]:
         """The pods of a team's tasks."""
         return list(self.get("pods", "", f"{self.name}-{team}")["items"])

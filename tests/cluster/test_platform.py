@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,20 @@ import servers
 from platform_kit import Platform, files
 
 TEAMS = ("alpha", "beta", "gamma")
+LONG = """\
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def alpha_long():
+    @task
+    def hold():
+        import time
+        print("holds")
+        time.sleep(100)
+    hold()
+
+alpha_long()
+"""
 
 
 @pytest.fixture(scope="module", params=["compact", "split"])
@@ -22,7 +36,7 @@ def platform(
     git_ssh: servers.GitOverSsh,
     repositories: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Platform]:
+) -> Platform:
     """Three teams, over HTTPS and SSH, in both topologies one after the other."""
     topology = request.param
     platform = Platform(
@@ -32,8 +46,7 @@ def platform(
     for team in TEAMS:
         platform.team(team, ssh=team == "gamma").commit(files(team))
     platform.write()
-    yield platform
-    platform.run("destroy", "--yes", "--delete-database")
+    return platform
 
 
 def test_apply_names_what_is_missing_then_brings_it_up(platform: Platform) -> None:
@@ -59,7 +72,63 @@ def test_each_team_runs_its_own_commit_in_its_own_namespace(platform: Platform) 
         assert run["bundle_version"] == commit
 
 
+def test_a_refused_commit_changes_nothing(platform: Platform) -> None:
+    before = platform.api.dag("alpha_main")
+    broken = platform.teams["alpha"].commit(
+        files("alpha") | {"dags/other.py": "from airflow.sdk import dag\nimport no_such_module\n"}
+    )
+
+    def refused() -> Any:
+        teams = json.loads(platform.run("status", "--json"))["teams"]
+        alpha = next(team for team in teams if team["name"] == "alpha")
+        return alpha if alpha["head"]["commit"] == broken and alpha["verdict"] else None
+
+    alpha = platform.until(refused, "the verdict")
+    assert not alpha["verdict"]["passed"]
+    (finding,) = alpha["verdict"]["findings"]
+    assert (finding["file"], finding["line"]) == ("dags/other.py", 2)
+    assert "no_such_module" in finding["message"]
+    assert before is not None
+    assert alpha["current"]["snapshot"] == before["bundle_version"]
+    platform.succeeds("alpha_main")
+    mended = platform.teams["alpha"].commit(files("alpha") | {"dags/long.py": LONG})
+    platform.live("alpha", "alpha_long", mended)
+
+
 def test_status_shows_teams_and_pods(platform: Platform) -> None:
     said = platform.run("status")
     for team in TEAMS:
         assert team in said
+
+
+def test_teams_come_and_go_while_tasks_of_others_run(platform: Platform) -> None:
+    run_id = platform.api.trigger("alpha_long")
+    (pod,) = platform.until(lambda: platform.pods("alpha"), "its pod")
+    platform.says("alpha", pod["metadata"]["name"], "holds")
+
+    platform.team("delta").commit(files("delta"))
+    platform.write()
+    said = platform.run("apply", "--dry-run")
+    assert f"Namespace {platform.name}-delta" in said
+    said = platform.run("apply", code=1)
+    assert f"{platform.name}-delta/s3 does not exist" in said
+    platform.secrets()
+    platform.run("apply")
+    platform.until(lambda: platform.api.dag("delta_main"), "the new team is live")
+    platform.succeeds("delta_main")
+
+    del platform.settings["delta"]
+    platform.write()
+    assert "no longer in the file: delta" in platform.run("apply")
+    platform.until(lambda: "delta_main" not in platform.shown(), "its DAG has left the UI")
+    platform.run("apply", "--prune", "--yes")
+    assert f"{platform.name}-delta" not in platform.cluster.kubectl("get", "namespaces")
+
+    run = platform.api.wait("alpha_long", run_id, timeout=300)
+    (task,) = platform.api.tasks("alpha_long", run_id)
+    assert (run["state"], task["try_number"]) == ("success", 1), platform.failures("alpha_long", run_id)
+
+
+def test_destroy_leaves_nothing(platform: Platform) -> None:
+    platform.run("destroy", "--yes", "--delete-database")
+    assert platform.name not in platform.cluster.kubectl("get", "namespaces,priorityclasses")
