@@ -5,7 +5,7 @@
 #   make test            all tests that need no cluster     (ARGS="-k bundle -x": passed to pytest)
 #   make test-cluster    the tests on a real Kubernetes
 #   make check           format, lint, types, import contracts, generated docs
-#   make bench           speeds beside the stock tools      (ARGS="worker sync": only these rows)
+#   make bench           speeds beside the stock tools      (ARGS="worker sync": only these rows; "cluster": on pods)
 #   make docs            write docs/reference again from the code
 #   make constraints     resolve every dependency again into constraints.txt
 #   make clean           remove what these targets made, .venv included (never .aerodrome)

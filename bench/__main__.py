@@ -24,12 +24,14 @@ from bench.place import Place, medium
 from bench.result import Result
 
 ROWS = ("worker", "publish", "sync", "processor", "visible")
+ON_REQUEST = ("cluster",)
+"""Takes a Kubernetes, or Linux and root to start one: only when it is named."""
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("apache-airflow", "apache-airflow-providers-git", "aerodrome", "obstore")
 
 
 @click.command(help=__doc__)
-@click.argument("rows", nargs=-1, type=click.Choice(ROWS))
+@click.argument("rows", nargs=-1, type=click.Choice([*ROWS, *ON_REQUEST]))
 @click.option("--disk", type=click.Path(path_type=Path), help="Folder on a disk to work in (default: a temporary one).")
 @click.option("--keep", is_flag=True, help="Keep the folder of the run.")
 def main(rows: tuple[str, ...], disk: Path | None, keep: bool) -> None:

@@ -33,17 +33,36 @@ def archives() -> list[Path]:
     _base()
     for target, (name, archive) in wanted.items():
         say(f"building {name}")
-        _buildah(
-            *("build", "--quiet", "--isolation", "chroot", "--layers", "--network", "host", "--target", target),
-            *("--build-arg", f"BASE={_BASE}", "--file", str(ROOT / "images" / "Containerfile"), "--tag", name),
-            *("--ignorefile", str(ROOT / ".containerignore"), *_own_certificates(), str(ROOT)),
-        )
-        aside = archive.with_suffix(".new")
-        aside.unlink(missing_ok=True)
-        _buildah("push", "--quiet", name, f"docker-archive:{aside}:{name}")
-        aside.rename(archive)
-    unmount(cache() / "buildah")
+        _build(name, ROOT / "images" / "Containerfile", archive, "--target", target, "--build-arg", f"BASE={_BASE}")
     return [archive for _, archive in wanted.values()]
+
+
+def _build(name: str, file: Path, archive: Path, *options: str) -> None:
+    _buildah(
+        *("build", "--quiet", "--isolation", "chroot", "--layers", "--network", "host", "--file", str(file)),
+        *("--tag", name, "--ignorefile", str(ROOT / ".containerignore"), *options, *_own_certificates(), str(ROOT)),
+    )
+    aside = archive.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    _buildah("push", "--quiet", name, f"docker-archive:{aside}:{name}")
+    aside.rename(archive)
+    unmount(cache() / "buildah")
+
+
+def with_git(tag: str) -> Path:
+    """Archive of the platform's image with git and Airflow's Git provider: what the stock way needs, for the bench."""
+    archives()
+    archive = cache() / "images" / f"stock-{_digest()}.tar"
+    if not archive.exists():
+        say(f"building {tag}")
+        file = cache() / "images" / "stock.Containerfile"
+        file.write_text(
+            f"FROM {PLATFORM}\nUSER 0\n"
+            "RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends git"
+            " && python -m pip install --quiet apache-airflow-providers-git==1.0.1\nUSER 50000\n"
+        )
+        _build(tag, file, archive)
+    return archive
 
 
 def _digest() -> str:

@@ -181,8 +181,7 @@ class Platform:
             passwords = json.loads(base64.b64decode(found["data"]["passwords.json"]))
             user = next(iter(passwords))
             address = self.get("service", f"{self.name}-api-server")["spec"]["clusterIP"]
-            self._api = AirflowApi(0, user, passwords[user])
-            self._api._base = f"http://{address}:8080"
+            self._api = AirflowApi(8080, user, passwords[user], host=address)
         return self._api
 
     def get(self, kind: str, name: str = "", namespace: str | None = None, *more: str) -> Any:

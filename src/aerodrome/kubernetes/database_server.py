@@ -39,15 +39,23 @@ _SETTINGS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Set the database up where it is not, and run it until SIGTERM; with ``--ready`` ask it whether it works."""
+    """Set the database up where it is not, and run it until SIGTERM; or ask the one that runs for something."""
     parser = argparse.ArgumentParser(prog="aerodrome.kubernetes.database_server")
     parser.add_argument("--data", type=Path, help="folder of the volume")
     parser.add_argument("--port", type=int, default=5432)
     parser.add_argument("--ready", action="store_true", help="exit 0 when the server takes connections")
+    parser.add_argument("--dump", action="store_true", help="write all of the database to standard output, as SQL")
+    parser.add_argument("--restore", action="store_true", help="replace all of it by such a dump from standard input")
     given = parser.parse_args(arguments)
     programs = newest_programs()
+    there = ("-h", SOCKETS, "-p", str(given.port), "-U", USER)
     if given.ready:
-        return subprocess.call([programs / "pg_isready", "-q", "-h", SOCKETS, "-p", str(given.port), "-U", USER])
+        return subprocess.call([programs / "pg_isready", "-q", *there])
+    if given.dump:
+        return subprocess.call([programs / "pg_dump", *there, "--clean", "--if-exists", "--no-owner", DATABASE])
+    if given.restore:
+        whole = ("--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1", "--output", os.devnull)
+        return subprocess.call([programs / "psql", *there, "--no-psqlrc", *whole, DATABASE])
     if given.data is None:
         parser.error("--data is needed")
     return serve(programs, given.data, given.port)
@@ -76,7 +84,7 @@ def serve(programs: Path, volume: Path, port: int) -> int:
     if others and not (data / "PG_VERSION").exists():
         sys.exit(
             f"error: the volume holds a database of PostgreSQL {others[-1]}, and this image has {data.name}\n"
-            "  Dump it with the old image and restore it with this one: docs/guides/database.md."
+            "  Dump it with the old image and restore it with this one: docs/how-to/database.md."
         )
     if not (data / "PG_VERSION").exists():
         initialize(programs, data)

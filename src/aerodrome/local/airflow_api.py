@@ -21,12 +21,15 @@ class AirflowApi:
 
     Args:
         port: of the api-server.
+        host: its address.
         user: whose password to log in with; None: the platform asks for none.
         password: of that user.
     """
 
-    def __init__(self, port: int, user: str | None = None, password: str | None = None) -> None:
-        self._base = f"http://{LOOPBACK}:{port}"
+    def __init__(
+        self, port: int, user: str | None = None, password: str | None = None, *, host: str = LOOPBACK
+    ) -> None:
+        self._base = f"http://{host}:{port}"
         self._user, self._password = user, password
         self._token: str | None = None
         # a proxy of the environment is not for loopback

@@ -1,0 +1,364 @@
+"""Row ``cluster``: tasks in pods, on the cluster of the tests: Aerodrome beside Airflow's own way, in turns.
+
+Stock is Airflow's KubernetesExecutor and GitDagBundle with every setting at its default, from the same image with git
+added, its four components in one pod as Aerodrome's ``compact`` topology has them. It keeps no logs of tasks (that
+would take another provider); Aerodrome uploads each to S3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aerodrome.local.airflow_api import AirflowApi
+from bench.place import Place, wait
+from bench.result import Result, median
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cluster"))
+
+import binaries
+import images
+import machine
+import platform_kit
+import servers
+
+_IMAGE = "localhost/aerodrome-stock:test"
+_SINGLE, _ROUNDS, _MANY = 8, 3, 40
+_IDLE = 30.0
+"""Seconds over which both control planes are watched while nothing happens."""
+
+_DAGS = """\
+import time
+from airflow.sdk import dag, task
+
+@dag(schedule=None, max_active_tasks=64)
+def {name}_one():
+    @task
+    def begin():
+        return time.time()
+    begin()
+
+@dag(schedule=None, max_active_tasks=64)
+def {name}_many():
+    @task
+    def nothing(number):
+        return time.time()
+    nothing.expand(number=list(range({many})))
+
+{name}_one()
+{name}_many()
+"""
+
+
+def run(place: Place) -> Iterator[Result]:
+    """Single tasks one after the other, then forty at once, ours and stock in turns."""
+    folder = place.folder("cluster")
+    binaries.require()
+    programs = binaries.built()
+    place.say("building images")
+    archives = [*images.archives(), images.with_git(_IMAGE)]
+    cluster = machine.Cluster(programs, binaries.cache() / "cluster")
+    with contextlib.ExitStack() as stack:
+        stack.callback(cluster.down)
+        place.say("starting a cluster")
+        cluster.up()
+        for archive in archives:
+            cluster.load(archive)
+        s3 = servers.S3(programs / "versitygw", folder / "s3", cluster.bridge)
+        stack.callback(s3.close)
+        https = servers.GitOverHttps(folder / "repositories", folder / "https", cluster.bridge)
+        stack.callback(https.close)
+        ssh = servers.GitOverSsh(folder / "ssh", cluster.bridge)
+        stack.callback(ssh.close)
+        place.say("starting both platforms")
+        ours = _Ours(cluster, folder, s3, https, ssh)
+        stock = _Stock(cluster, folder, https)
+        sides = {"ours": ours, "stock": stock}
+        for side in sides.values():
+            wait("the DAGs of both", lambda side=side: side.ready(), 240)  # type: ignore[misc]
+        yield from _idle(place, cluster, sides)
+        yield from _singles(place, sides)
+        yield from _many(place, cluster, sides)
+
+
+def _idle(place: Place, cluster: Any, sides: dict[str, Any]) -> Iterator[Result]:
+    place.say("watching both while nothing happens")
+    time.sleep(20)  # what was started has settled
+    before = {name: _usage(cluster, side.namespace) for name, side in sides.items()}
+    time.sleep(_IDLE)
+    cores, memory = {}, {}
+    for name, side in sides.items():
+        cpu, used, at = _usage(cluster, side.namespace)
+        cores[name] = round((cpu - before[name][0]) / (at - before[name][2]), 3)
+        memory[name] = round(used / 1e6)
+    note = "one team; database and sync included"
+    yield Result("idle control plane, CPU", cores["ours"], cores["stock"], "cores", "", None, note)
+    yield Result("idle control plane, memory", memory["ours"], memory["stock"], "MB", "", None, note)
+
+
+def _singles(place: Place, sides: dict[str, Any]) -> Iterator[Result]:
+    samples: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(_SINGLE):
+        for name, side in sides.items():
+            place.say(f"single tasks: {number + 1} of {_SINGLE}")
+            dag_id = f"{name}_one"
+            run_id = side.api.trigger(dag_id)
+            _succeeded(side, dag_id, run_id)
+            (task,) = side.api.tasks(dag_id, run_id)
+            samples[name].append(round(side.api.result(dag_id, run_id, "begin") - _seconds(task["queued_when"]), 3))
+    ours, stock = median(samples["ours"]), median(samples["stock"])
+    yield Result(
+        "a task: queued to its first line", ours, stock, "s", "0.8x", ours <= 0.8 * stock,
+        f"median of {_SINGLE}, one after the other", samples,
+    )  # fmt: skip
+
+
+def _many(place: Place, cluster: Any, sides: dict[str, Any]) -> Iterator[Result]:
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    costs: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(_ROUNDS):
+        for name, side in sides.items():
+            place.say(f"{_MANY} tasks at once: {number + 1} of {_ROUNDS}")
+            idle = _cpu_between(5)
+            before, began = _cpu(), time.monotonic()
+            dag_id = f"{name}_many"
+            run_id = side.api.trigger(dag_id)
+            _succeeded(side, dag_id, run_id)
+            wait("pods are gone", lambda side=side: not side.pods(), 120, pause=0.5)  # type: ignore[misc]
+            spent = _cpu() - before - idle * (time.monotonic() - began)
+            tasks = side.api.tasks(dag_id, run_id)
+            begun = min(_seconds(task["queued_when"]) for task in tasks)
+            ended = max(_seconds(task["end_date"]) for task in tasks)
+            rates[name].append(round(_MANY / (ended - begun), 3))
+            costs[name].append(round(spent / _MANY, 3))
+    ours, stock = median(rates["ours"]), median(rates["stock"])
+    yield Result(
+        f"{_MANY} trivial tasks at once", ours, stock, "tasks/s", "1.25x", ours >= 1.25 * stock,
+        f"median of {_ROUNDS}, from the first queued to the last end; none failed", rates,
+    )  # fmt: skip
+    ours, stock = median(costs["ours"]), median(costs["stock"])
+    yield Result(
+        "CPU of one of them, all of the cluster's", ours, stock, "CPU s", "0.8x", ours <= 0.8 * stock,
+        f"of the whole machine, less what it uses idle; median of {_ROUNDS}", costs,
+    )  # fmt: skip
+
+
+def _succeeded(side: Any, dag_id: str, run_id: str) -> None:
+    state = side.api.wait(dag_id, run_id, timeout=400)["state"]
+    if state != "success":
+        raise RuntimeError(f"{dag_id} {run_id}: {state}")
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _cpu() -> float:
+    """CPU seconds that this machine has spent since it started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _wait, irq, softirq = (int(field) for field in fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_between(seconds: float) -> float:
+    """Cores in use now."""
+    before, began = _cpu(), time.monotonic()
+    time.sleep(seconds)
+    return (_cpu() - before) / (time.monotonic() - began)
+
+
+def _usage(cluster: Any, namespace: str) -> tuple[float, float, float]:
+    """CPU seconds so far and bytes in use of a namespace's pods, by the kubelets' word, and when that was."""
+    cpu = memory = 0.0
+    for node in cluster.nodes:
+        found = json.loads(cluster.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
+        for pod in found["pods"]:
+            if pod["podRef"]["namespace"] == namespace:
+                for container in pod.get("containers", []):
+                    cpu += container.get("cpu", {}).get("usageCoreNanoSeconds", 0) / 1e9
+                    memory += container.get("memory", {}).get("workingSetBytes", 0)
+    return cpu, memory, time.monotonic()
+
+
+class _Ours:
+    """Aerodrome, compact, with one team."""
+
+    namespace = "air-bench"
+
+    def __init__(self, cluster: Any, folder: Path, s3: Any, https: Any, ssh: Any) -> None:
+        repositories = folder / "repositories"
+        repositories.mkdir(exist_ok=True)
+        self._platform = platform_kit.Platform(
+            cluster, folder, self.namespace,
+            s3=s3, https=https, ssh=ssh, repositories=repositories, topology="compact",
+        )  # fmt: skip
+        repository = self._platform.team("ours", quota={"pods": 60})
+        repository.commit({"dags/bench.py": _DAGS.format(name="ours", many=_MANY)})
+        # Airflow's own pace, as stock has it
+        self._platform.write(airflow={})
+        self._platform.run("apply", code=1)
+        self._platform.secrets()
+        self._platform.volume()
+        self._platform.run("apply")
+        self.api = self._platform.api
+
+    def ready(self) -> bool:
+        """Whether both DAGs are there."""
+        return self.api.dag("ours_many") is not None
+
+    def pods(self) -> list[Any]:
+        """Pods of tasks."""
+        return self._platform.pods("ours")
+
+
+class _Stock:
+    """Airflow as its documentation puts it on Kubernetes."""
+
+    namespace = "stock"
+
+    def __init__(self, cluster: Any, folder: Path, https: Any) -> None:
+        self._cluster = cluster
+        repository = servers.Repository(folder / "repositories" / "stock.git")
+        repository.commit({"dags/bench.py": _DAGS.format(name="stock", many=_MANY)})
+        url = https.url.replace("https://", f"https://x-access-token:{servers.TOKEN}@")
+        for entry in _manifests(f"{url}/stock.git"):
+            cluster.kubectl("apply", "-f", "-", stdin=json.dumps(entry))
+        cluster.kubectl("-n", self.namespace, "rollout", "status", "deployment/stock", "--timeout=240s")
+        service = json.loads(cluster.kubectl("-n", self.namespace, "get", "service", "stock", "-o", "json"))
+        self.api = AirflowApi(8080, host=service["spec"]["clusterIP"])
+
+    def ready(self) -> bool:
+        """Whether both DAGs are there."""
+        return self.api.dag("stock_many") is not None
+
+    def pods(self) -> list[Any]:
+        """Pods of tasks."""
+        words = ("get", "pods", "-l", "kubernetes_executor=True", "-o", "json")
+        return list(json.loads(self._cluster.kubectl("-n", self.namespace, *words))["items"])
+
+
+def _manifests(repository: str) -> Iterator[dict[str, Any]]:
+    namespace = {"namespace": "stock"}
+    password = secrets.token_urlsafe(16)
+    bundle = {
+        "name": "repository",
+        "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
+        "kwargs": {"repo_url": repository, "tracking_ref": "main", "subdir": "dags"},
+    }
+    environment = {
+        "AIRFLOW_HOME": "/var/lib/aerodrome/airflow",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://stock.stock.svc:8080/execution/",
+        "AIRFLOW__CORE__FERNET_KEY": "c3RvY2sgc3RvY2sgc3RvY2sgc3RvY2sgc3RvY2sgc3Q=",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(32),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://airflow:{password}@stock-database.stock.svc/airflow",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": "stock",
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": "/template/pod.yaml",
+        "GIT_SSL_NO_VERIFY": "1",
+    }
+    env = [{"name": name, "value": value} for name, value in environment.items()]
+    common = {"image": _IMAGE, "imagePullPolicy": "IfNotPresent", "env": env}
+    small = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+    worker = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "worker"},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "base", **common, "resources": small}]},
+    }
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stock"}}
+    rules = [{"apiGroups": [""], "resources": ["pods", "pods/log", "events"], "verbs": ["*"]}]
+    yield {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "pods", **namespace},
+        "rules": rules,
+    }
+    yield {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "pods", **namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "pods"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "stock"}],
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "template", **namespace},
+        "data": {"pod.yaml": yaml.safe_dump(worker)},
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "database", **namespace},
+        "stringData": {"password": password},
+    }
+    for name, port in (("stock", 8080), ("stock-database", 5432)):
+        yield {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, **namespace},
+            "spec": {"selector": {"app": name}, "ports": [{"port": port}]},
+        }
+    server = {
+        "name": "database",
+        "image": _IMAGE,
+        "command": ["python", "-m", "aerodrome.kubernetes.database_server", "--data", "/data", "--port", "5432"],
+        "env": [{"name": "AERODROME_DATABASE_PASSWORD", "value": "/password/password"}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "password", "mountPath": "/password"}],
+        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 2},
+    }
+    volumes = [{"name": "data", "emptyDir": {}}, {"name": "password", "secret": {"secretName": "database"}}]
+    yield _deployment("stock-database", [server], volumes)
+    mounts = [{"name": "template", "mountPath": "/template"}]
+    containers = [
+        {"name": name, **common, "command": ["airflow", name], "volumeMounts": mounts}
+        for name in ("api-server", "scheduler", "dag-processor", "triggerer")
+    ]
+    containers[0]["readinessProbe"] = {
+        "httpGet": {"path": "/api/v2/monitor/health", "port": 8080},
+        "periodSeconds": 3,
+        "failureThreshold": 60,
+    }
+    migrate = {
+        "name": "migrate",
+        **common,
+        "command": ["sh", "-c", "until airflow db migrate; do sleep 2; done"],
+    }
+    yield _deployment("stock", containers, [{"name": "template", "configMap": {"name": "template"}}], [migrate])
+
+
+def _deployment(
+    name: str, containers: list[dict[str, Any]], volumes: list[dict[str, Any]], init: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "stock"},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {
+                    "securityContext": {"fsGroup": 50000},
+                    "containers": containers,
+                    "initContainers": init or [],
+                    "volumes": volumes,
+                },
+            },
+        },
+    }
