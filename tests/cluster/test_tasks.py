@@ -245,7 +245,11 @@ def test_out_of_memory_counts_as_a_failed_try_and_keeps_its_log(platform: Platfo
 
 def test_an_evicted_task_is_tried_again_and_its_log_kept(platform: Platform) -> None:
     run_id = platform.api.trigger("beta_long")
-    (pod,) = platform.until(lambda: platform.pods("beta"), "its pod")
+
+    def its_pod() -> list[dict[str, Any]]:
+        return [pod for pod in platform.pods("beta") if pod["metadata"]["annotations"]["dag_id"] == "beta_long"]
+
+    (pod,) = platform.until(its_pod, "its pod")
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     platform.says("beta", name, "began try 1")
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}

@@ -99,6 +99,8 @@ def api_server(plan: Plan, name: str, apps: Apps, component: str) -> Part:
         limits={"memory": "1Gi"},
         mounts=mounts,
         ports=[{"name": "http", "containerPort": settings.API_PORT}],
+        # a pod that ends is taken out of its Service meanwhile; without this, requests are refused at each replacement
+        lifecycle={"preStop": {"exec": {"command": ["sleep", "5"]}}},
         startupProbe=http_probe(health, settings.API_PORT, periodSeconds=2, failureThreshold=90),
         readinessProbe=http_probe(health, settings.API_PORT, periodSeconds=5, failureThreshold=3),
         livenessProbe=http_probe(health, settings.API_PORT, periodSeconds=20, failureThreshold=6),
