@@ -30,7 +30,7 @@ demo: $(RUN_READY)
 	@exec $(BIN)/aerodrome demo $(ARGS)
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 test-cluster: $(DEV_READY)
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
