@@ -28,6 +28,7 @@ PACKAGES = {
     "openssl": "openssl",
     "sshd": "openssh-server",
     "git": "git",
+    "curl": "curl",
 }
 _CNI = Path("/usr/lib/cni/ptp")
 

@@ -1,9 +1,9 @@
 """A real cluster for the tests, with real servers beside it.
 
 ``KUBECONFIG``: a cluster of your own, whose nodes reach this machine at ``AERODROME_TEST_ADDRESS`` and have (or can
-pull) the images ``AERODROME_TEST_IMAGE`` and the same with ``-sync`` after its tag. Without it, as root on Linux, a
-cluster of two nodes is started on this machine, and ended after the tests. With ``AERODROME_TEST_KEEP`` it is left
-running, and the next run with it goes on there.
+pull) the images ``AERODROME_TEST_IMAGE`` and the same with ``-sync``, ``-next`` and ``-next-sync`` after its tag.
+Without it, as root on Linux, a cluster of two nodes is started on this machine, and ended after the tests. With
+``AERODROME_TEST_KEEP`` it is left running, and the next run with it goes on there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import binaries
 import images
 import machine
 import servers
+from platform_kit import Platform
 
 
 class Given:
@@ -120,3 +121,28 @@ def git_ssh(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     server = servers.GitOverSsh(tmp_path_factory.mktemp("ssh"), cluster.bridge)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def platform_of(
+    cluster: Any,
+    s3: servers.S3,
+    git_https: servers.GitOverHttps,
+    git_ssh: servers.GitOverSsh,
+    repositories: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str, str], Platform]]:
+    """Makes an installation of a name and a topology; it is destroyed after the module's tests."""
+    made: list[Platform] = []
+
+    def make(name: str, topology: str) -> Platform:
+        folder = tmp_path_factory.mktemp(name)
+        platform = Platform(
+            cluster, folder, name, s3=s3, https=git_https, ssh=git_ssh, repositories=repositories, topology=topology
+        )
+        made.append(platform)
+        return platform
+
+    yield make
+    for platform in made:
+        platform.run("destroy", "--yes", "--delete-database")

@@ -6,9 +6,10 @@ import hashlib
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from binaries import Impossible, cache, say
-from machine import unmount
+from machine import shell, unmount
 
 ROOT = Path(__file__).parents[2]
 PLATFORM = os.environ.get("AERODROME_TEST_IMAGE", "localhost/aerodrome:test")
@@ -47,6 +48,18 @@ def _build(name: str, file: Path, archive: Path, *options: str) -> None:
     _buildah("push", "--quiet", name, f"docker-archive:{aside}:{name}")
     aside.rename(archive)
     unmount(cache() / "buildah")
+
+
+def another(cluster: Any) -> str:
+    """A newer version of the platform's images, on all nodes: the same content by another name. Returns the name.
+
+    With a cluster of ``KUBECONFIG`` it is to be there, as the images themselves are.
+    """
+    name = f"{PLATFORM}-next"
+    for node in getattr(cluster, "nodes", ()):
+        for old, new in ((PLATFORM, name), (SYNC, f"{name}-sync")):
+            shell(*cluster.ctr(node), "images", "tag", "--force", old, new)
+    return name
 
 
 def with_git(tag: str) -> Path:

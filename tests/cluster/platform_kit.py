@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ import images
 import servers
 import yaml
 
+from aerodrome.errors import AerodromeError
 from aerodrome.local.airflow_api import AirflowApi
+from aerodrome.store import Store
 
 DAG = """\
 import pathlib
@@ -40,6 +43,8 @@ def {team}_main():
 {team}_main()
 """
 
+WORKER = {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}}
+
 
 class Platform:
     """An installation called `name`; its namespaces are ``name`` and ``name-TEAM``."""
@@ -60,11 +65,17 @@ class Platform:
         self.folder = folder
         self.name = name
         self._s3, self._https, self._ssh = s3, https, ssh
+        self._place = {"endpoint": s3.url, "region": "us-east-1", "allow_http": "true"}
         self._repositories = repositories
         self.topology = topology
+        self.image = images.PLATFORM
         self.file = folder / "aerodrome.yaml"
         self.teams: dict[str, servers.Repository] = {}
         self.settings: dict[str, dict[str, Any]] = {}
+        self.keys: dict[str, dict[str, str]] = {}
+        """The store's keys of each namespace."""
+        self.own_secrets: dict[tuple[str, str], dict[str, str]] = {}
+        """Secrets of a test's own, by team and name."""
         self._api: AirflowApi | None = None
 
     # --- configuration ---
@@ -93,7 +104,7 @@ class Platform:
             "dags": "dags",
             "poll": "1s",
             "quota": {"pods": 20},
-            "worker": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+            "worker": WORKER,
             **settings,
         }
         return self.teams[name]
@@ -106,9 +117,7 @@ class Platform:
             "name": self.name,
             "store": f"s3://{servers.BUCKET}/{self.name}",
             "store_options": {
-                "endpoint": self._s3.url,
-                "region": "us-east-1",
-                "allow_http": "true",
+                **self._place,
                 "access_key_id": {"secret": "s3", "key": "id"},
                 "secret_access_key": {"secret": "s3", "key": "secret"},
             },
@@ -116,7 +125,7 @@ class Platform:
             "airflow": {"scheduler": {"scheduler_idle_sleep_time": "0.2"}},
             "kubernetes": {
                 "topology": self.topology,
-                "image": images.PLATFORM,
+                "image": self.image,
                 "components": {component: {"resources": small} for component in components},
             },
             "teams": [self.settings[name] for name in self.settings],
@@ -129,10 +138,18 @@ class Platform:
         return run_aerodrome(self.cluster, *arguments, "-c", str(self.file), code=code)
 
     def secrets(self) -> None:
-        """Make the Secrets that people make: the store's keys in every namespace, Git's in the platform's."""
-        store = {"id": servers.S3_KEY, "secret": servers.S3_SECRET}
-        for namespace in (self.name, *(f"{self.name}-{team}" for team in self.settings)):
-            self.secret(namespace, "s3", store)
+        """Make the Secrets that people make: the store's keys in every namespace, Git's in the platform's.
+
+        The keys of a namespace may do what the rendered policy says, and no more.
+        """
+        rendered = self.folder / "rendered"
+        self.run("render", "-o", str(rendered))
+        homes = {"platform": self.name, **{f"worker-{team}": f"{self.name}-{team}" for team in self.settings}}
+        for policy, namespace in homes.items():
+            if namespace not in self.keys:
+                text = (rendered / "iam" / f"{policy}.policy").read_text()
+                self.keys[namespace] = self._s3.user(namespace, text)
+            self.secret(namespace, "s3", self.keys[namespace])
         git = {
             "token": servers.TOKEN,
             "ca": self._https.ca,
@@ -140,6 +157,14 @@ class Platform:
             "known_hosts": self._ssh.known_hosts,
         }
         self.secret(self.name, "git", git)
+        for (team, name), data in self.own_secrets.items():
+            self.secret(f"{self.name}-{team}", name, data)
+
+    def store(self, namespace: str) -> Store:
+        """The store as the keys of a namespace open it."""
+        keys = self.keys[namespace]
+        options = {**self._place, "access_key_id": keys["id"], "secret_access_key": keys["secret"]}
+        return Store(f"s3://{servers.BUCKET}/{self.name}", options)
 
     def secret(self, namespace: str, name: str, data: dict[str, str]) -> None:
         """Make a Secret."""
@@ -151,11 +176,22 @@ class Platform:
         }
         self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
+    def up(self) -> None:
+        """Apply it: a first time to have namespaces, then the Secrets that people make, then all of it."""
+        self.run("apply", code=1)
+        self.secrets()
+        self.volume()
+        self.up_again()
+
+    def up_again(self) -> None:
+        """Apply it where its Secrets are there."""
+        self.run("apply")
+        self._api = None  # the passwords may be others than before
+
     def volume(self) -> None:
         """A volume for the database, on the first node."""
         self.cluster.kubectl("delete", "pv", f"{self.name}-database", "--ignore-not-found")
-        path = self.folder / "database"
-        path.mkdir(mode=0o777)
+        path = Path(tempfile.mkdtemp(prefix="database-", dir=self.folder))
         path.chmod(0o777)
         body = {
             "apiVersion": "v1",
@@ -188,6 +224,12 @@ class Platform:
         """Objects as the cluster has them."""
         words = [word for word in (name, *more) if word]
         return json.loads(self.cluster.kubectl("-n", namespace or self.name, "get", kind, *words, "-o", "json"))
+
+    def answers(self) -> bool:
+        """Whether the UI's API answers."""
+        with contextlib.suppress(AerodromeError):
+            return bool(self.shown())
+        return False
 
     def shown(self) -> set[str]:
         """The DAGs that the UI lists."""
@@ -255,8 +297,9 @@ class Platform:
         for pod in self.get("pods")["items"]:
             name = pod["metadata"]["name"]
             for container in pod["spec"]["containers"]:
-                log = self.cluster.kubectl("-n", self.name, "logs", name, "-c", container["name"], "--tail", "12")
-                lines.append(f"--- {name} {container['name']}\n{log}")
+                with contextlib.suppress(RuntimeError):  # it has not begun
+                    log = self.cluster.kubectl("-n", self.name, "logs", name, "-c", container["name"], "--tail", "12")
+                    lines.append(f"--- {name} {container['name']}\n{log}")
         lines += [self.cluster.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp")[-3000:]]
         return "\n".join(lines)[-20000:]
 

@@ -8,11 +8,13 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from xml.etree import ElementTree
 
 TOKEN = "token-of-the-tests"
 S3_KEY, S3_SECRET = "test-access-key", "test-secret-key-of-the-tests"
@@ -20,21 +22,56 @@ BUCKET = "airflow"
 
 
 class S3:
-    """An S3 server that asks for its keys; ``url`` is its endpoint."""
+    """An S3 server with users and policies of theirs (IAM); ``url`` is its endpoint."""
 
     def __init__(self, program: Path, folder: Path, address: str) -> None:
-        (folder / BUCKET).mkdir(parents=True)
+        (folder / "buckets" / BUCKET).mkdir(parents=True)
+        (folder / "iam").mkdir()
+        self._log = (folder / "s3.log").open("ab")
+        users = f"{address}:{free_port(address)}"
+        self._iam = f"http://{users}"
+        # one is found by the other by a socket, whose path has to be short
+        self._folder = tempfile.TemporaryDirectory(prefix="s3-")
+        private = f"{self._folder.name}/iam"
+        self._processes = [self._start(program, users, "iam", "--dir", str(folder / "iam"), "--private-ports", private)]
+        wait_for_port(*users.split(":"))
         port = free_port(address)
         self.url = f"http://{address}:{port}"
-        argv = [program, "--access", S3_KEY, "--secret", S3_SECRET, "--port", f"{address}:{port}", "--quiet"]
-        self._log = (folder / "s3.log").open("ab")
-        self._process = subprocess.Popen([*map(str, argv), "posix", str(folder)], stdout=self._log, stderr=self._log)
+        options = ("--iam-standalone-endpoint", private, "posix", str(folder / "buckets"))
+        self._processes.append(self._start(program, f"{address}:{port}", *options))
         wait_for_port(address, port)
+
+    def _start(self, program: Path, address: str, *arguments: str) -> subprocess.Popen[bytes]:
+        argv = [str(program), "--access", S3_KEY, "--secret", S3_SECRET, "--port", address, "--quiet", *arguments]
+        return subprocess.Popen(argv, stdout=self._log, stderr=self._log)
+
+    def user(self, name: str, policy: str) -> dict[str, str]:
+        """Make a user who may do what `policy` says. Returns the keys, ``id`` and ``secret``."""
+        self._call("CreateUser", UserName=name)
+        self._call("PutUserPolicy", UserName=name, PolicyName="store", PolicyDocument=policy)
+        key = self._call("CreateAccessKey", UserName=name)
+        return {"id": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+
+    def _call(self, action: str, **arguments: str) -> dict[str, str]:
+        """Call IAM's API. Returns the answer's elements."""
+        words = {"Action": action, "Version": "2010-05-08", **arguments}
+        data = [part for name, value in words.items() for part in ("--data-urlencode", f"{name}={value}")]
+        done = subprocess.run(
+            ["curl", "--silent", "--show-error", "--fail-with-body", "--noproxy", "*",
+             "--aws-sigv4", "aws:amz:us-east-1:iam", "--user", f"{S3_KEY}:{S3_SECRET}", *data, f"{self._iam}/"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{action}: {done.stdout}{done.stderr}"
+        return {
+            element.tag.rpartition("}")[2]: element.text or "" for element in ElementTree.fromstring(done.stdout).iter()
+        }
 
     def close(self) -> None:
         """End it."""
-        end(self._process)
+        for process in self._processes:
+            end(process)
         self._log.close()
+        self._folder.cleanup()
 
 
 class GitOverHttps:
@@ -152,12 +189,12 @@ def free_port(address: str) -> int:
         return port
 
 
-def wait_for_port(address: str, port: int, seconds: float = 15) -> None:
+def wait_for_port(address: str, port: int | str, seconds: float = 15) -> None:
     """Until somebody listens there."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            socket.create_connection((address, port), timeout=1).close()
+            socket.create_connection((address, int(port)), timeout=1).close()
             return
         except OSError:
             if time.monotonic() > deadline:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import machine
 import pytest
-import servers
 from platform_kit import Platform, files
 
 FORTY = """\
@@ -72,30 +71,23 @@ class Tries:
 
 
 @pytest.fixture(scope="module")
-def platform(
-    cluster: Any,
-    s3: servers.S3,
-    git_https: servers.GitOverHttps,
-    git_ssh: servers.GitOverSsh,
-    repositories: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Platform]:
+def platform(cluster: Any, platform_of: Callable[[str, str], Platform]) -> Platform:
     """Two teams; the control plane is on the first node, so that the second one can be cut off."""
-    platform = Platform(
-        cluster, tmp_path_factory.mktemp("killed"), "air-killed",
-        s3=s3, https=git_https, ssh=git_ssh, repositories=repositories, topology="split",
-    )  # fmt: skip
+    platform = platform_of("air-killed", "split")
     for team in ("alpha", "beta"):
         platform.team(team, quota={"pods": 40}).commit(files(team) | {"dags/forty.py": FORTY.format(team=team)})
     platform.write(airflow={"scheduler": {"task_instance_heartbeat_timeout": "40"}})
-    platform.run("apply", code=1)
-    platform.secrets()
-    platform.volume()
     cluster.kubectl("cordon", "node2")
-    platform.run("apply")
+    platform.up()
     cluster.kubectl("uncordon", "node2")
-    yield platform
-    platform.run("destroy", "--yes", "--delete-database")
+    return platform
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cluster(cluster: Any) -> None:
+    """These tests reach into the nodes."""
+    if not isinstance(cluster, machine.Cluster):
+        pytest.skip("takes a cluster that the tests have started themselves")
 
 
 def _kill(platform: Platform, component: str) -> None:
@@ -117,8 +109,9 @@ def test_components_killed_while_forty_tasks_run(platform: Platform) -> None:
         return [task["state"] for dag_id in dags for task in platform.api.tasks(dag_id, runs[dag_id])]
 
     platform.until(lambda: states().count("running") >= 5, "tasks run", 120)
-    for component in ("scheduler", "task-api", "sync", "processor"):
+    for component in ("scheduler", "task-api", "sync", "processor", "api-server"):
         _kill(platform, component)
+    platform.until(platform.answers, "the UI's API answers again", 180)
     try:
         for dag_id, run_id in runs.items():
             run = platform.api.wait(dag_id, run_id, timeout=420)

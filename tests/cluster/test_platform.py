@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+import images
 import pytest
-import servers
 from platform_kit import Platform, files
 
 TEAMS = ("alpha", "beta", "gamma")
+# a few at a time, so that pods begin and end at each moment of an upgrade
+WAVES = """\
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def beta_waves():
+    @task(max_active_tis_per_dagrun=3)
+    def hold(seconds):
+        import time
+        time.sleep(seconds)
+        return seconds
+    hold.expand(seconds=[90, 2, 3, 4, 5, 6, 7, 8, 2, 3, 4, 5])
+
+beta_waves()
+"""
 LONG = """\
 from airflow.sdk import dag, task
 
@@ -28,21 +43,10 @@ alpha_long()
 
 
 @pytest.fixture(scope="module", params=["compact", "split"])
-def platform(
-    request: pytest.FixtureRequest,
-    cluster: Any,
-    s3: servers.S3,
-    git_https: servers.GitOverHttps,
-    git_ssh: servers.GitOverSsh,
-    repositories: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Platform:
+def platform(request: pytest.FixtureRequest, platform_of: Callable[[str, str], Platform]) -> Platform:
     """Three teams, over HTTPS and SSH, in both topologies one after the other."""
     topology = request.param
-    platform = Platform(
-        cluster, tmp_path_factory.mktemp(topology), f"air-{topology}",
-        s3=s3, https=git_https, ssh=git_ssh, repositories=repositories, topology=topology,
-    )  # fmt: skip
+    platform = platform_of(f"air-{topology}", topology)
     for team in TEAMS:
         platform.team(team, ssh=team == "gamma").commit(files(team))
     platform.write()
@@ -127,6 +131,26 @@ def test_teams_come_and_go_while_tasks_of_others_run(platform: Platform) -> None
     run = platform.api.wait("alpha_long", run_id, timeout=300)
     (task,) = platform.api.tasks("alpha_long", run_id)
     assert (run["state"], task["try_number"]) == ("success", 1), platform.failures("alpha_long", run_id)
+
+
+def test_a_new_image_is_applied_while_tasks_run(platform: Platform) -> None:
+    commit = platform.teams["beta"].commit(files("beta") | {"dags/waves.py": WAVES})
+    platform.live("beta", "beta_waves", commit)
+    platform.image = images.another(platform.cluster)
+    platform.write()
+    assert platform.image in platform.run("apply", "--dry-run")
+    run_id = platform.api.trigger("beta_waves")
+    platform.until(lambda: len(platform.pods("beta")) >= 2, "tasks run")
+    platform.run("apply")
+    platform.until(platform.answers, "the new API answers")
+    run = platform.api.wait("beta_waves", run_id, timeout=240)
+    tasks = platform.api.tasks("beta_waves", run_id)
+    assert run["state"] == "success", platform.failures("beta_waves", run_id)
+    assert [task["try_number"] for task in tasks] == [1] * 12
+    used = {container["image"] for pod in platform.get("pods")["items"] for container in pod["spec"]["containers"]}
+    assert used == {platform.image, f"{platform.image}-sync"}
+    platform.succeeds("alpha_main")
+    assert "nothing to change" in platform.run("apply")
 
 
 def test_destroy_leaves_nothing(platform: Platform) -> None:

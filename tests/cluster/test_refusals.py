@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import images
 import pytest
@@ -17,24 +17,12 @@ NAME = "air-bad"
 
 
 @pytest.fixture(scope="module")
-def platform(
-    cluster: Any,
-    s3: servers.S3,
-    git_https: servers.GitOverHttps,
-    git_ssh: servers.GitOverSsh,
-    repositories: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Platform]:
-    """One team; the namespaces are there, and nothing else."""
-    platform = Platform(
-        cluster, tmp_path_factory.mktemp("bad"), NAME,
-        s3=s3, https=git_https, ssh=git_ssh, repositories=repositories, topology="compact",
-    )  # fmt: skip
+def platform(platform_of: Callable[[str, str], Platform]) -> Platform:
+    """One team, of which nothing is applied yet."""
+    platform = platform_of(NAME, "compact")
     platform.team("alpha").commit(files("alpha"))
     platform.write()
-    platform.volume()
-    yield platform
-    platform.run("destroy", "--yes", "--delete-database")
+    return platform
 
 
 def test_a_namespace_of_somebody_else(platform: Platform) -> None:
@@ -50,31 +38,30 @@ def test_a_namespace_of_somebody_else(platform: Platform) -> None:
 def test_a_secret_without_the_key(platform: Platform) -> None:
     platform.run("apply", code=1)
     platform.secrets()
-    platform.secret(NAME, "git", {"another": "x"})
+    platform.volume()
     platform.cluster.kubectl("-n", NAME, "delete", "secret", "git")
     platform.secret(NAME, "git", {"another": "x"})
     said = platform.run("apply", code=1)
-    assert "has no key token" in said
-    assert "has no key ca" in said
+    assert f"the Secret {NAME}/git has no key ca, token (teams.alpha.credentials.token)" in said
     platform.secrets()
 
 
 def test_a_user_without_rights(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = platform.cluster
-    cluster.kubectl("-n", "default", "create", "serviceaccount", "nobody")
-    token = cluster.kubectl("-n", "default", "create", "token", "nobody").strip()
+    token = cluster.kubectl("-n", "default", "create", "token", "default").strip()  # an account without any right
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": "u", "user": {"token": token}}]
     weak = tmp_path / "kubeconfig"
     weak.write_text(json.dumps(config))
     monkeypatch.setattr(cluster, "kubeconfig", weak)
     said = platform.run("apply", code=1)
-    assert "may not" in said
-    assert "kubectl" in said
+    assert "you may not get, list, create, patch, delete namespaces; " in said
+    assert f"in the namespace {NAME}-alpha" in said
+    assert "Ask the cluster's owner" in said
 
 
 def test_a_store_that_refuses_and_a_repository_that_is_not_there(platform: Platform) -> None:
-    platform.secret(f"{NAME}-alpha", "s3", {"id": servers.S3_KEY, "secret": "wrong"})
+    platform.secret(f"{NAME}-alpha", "s3", {"id": platform.keys[NAME]["id"], "secret": "wrong"})
     repository = platform.settings["alpha"]["repo"]
     platform.settings["alpha"]["repo"] = repository.replace("air-bad", "no-such")
     platform.write()
@@ -83,38 +70,67 @@ def test_a_store_that_refuses_and_a_repository_that_is_not_there(platform: Platf
         assert "store for alpha" in said
         assert "repository of alpha" in said
         assert "teams.alpha.repo" in said
-        assert servers.S3_SECRET not in said and servers.TOKEN not in said
+        assert platform.keys[NAME]["secret"] not in said and servers.TOKEN not in said
     finally:
         platform.settings["alpha"]["repo"] = repository
         platform.write()
         platform.secrets()
 
 
-def test_an_image_that_does_not_exist_leaves_what_runs(platform: Platform) -> None:
-    platform.run("apply")
+@pytest.fixture(scope="module")
+def running(platform: Platform) -> Platform:
+    """It, up; the tests above have made its Secrets."""
+    platform.up_again()
     platform.until(lambda: platform.api.dag("alpha_main"), "the DAG is live")
-    text = platform.file.read_text()
-    platform.file.write_text(text.replace(images.PLATFORM, "localhost/no-such-image:1"))
-    said = platform.run("apply", "--timeout", "40", code=1)
-    assert "localhost/no-such-image:1" in said
-    platform.file.write_text(text)
-    platform.succeeds("alpha_main")
-    platform.run("apply")
-    assert "nothing to change" in platform.run("apply")
+    return platform
 
 
-def test_dump_and_restore(platform: Platform) -> None:
+@pytest.mark.parametrize("whose", ["the platform's", "the team's"])
+def test_an_image_that_does_not_exist_leaves_what_runs(running: Platform, whose: str) -> None:
+    wrong = "localhost/no-such-image:1"
+    if whose == "the team's":
+        running.settings["alpha"]["image"] = wrong
+    else:
+        running.image = wrong
+    running.write()
+    said = running.run("apply", "--timeout", "40", code=1)
+    assert f"the image {wrong} can not be pulled" in said
+    running.succeeds("alpha_main")  # not a single task notices
+
+    running.settings["alpha"].pop("image", None)
+    running.image = images.PLATFORM
+    running.write()
+    running.run("apply")
+    running.succeeds("alpha_main")
+    assert "nothing to change" in running.run("apply")
+
+
+def test_dump_and_restore_into_another_installation(running: Platform) -> None:
+    platform = running
+    kubectl = platform.cluster.kubectl
     program = ("exec", "-i", f"{NAME}-database-0", "--", "python", "-m", "aerodrome.kubernetes.database_server")
-    dump = platform.cluster.kubectl("-n", NAME, *program, "--dump")
+    platform.api._call("POST", "/api/v2/variables", {"key": "city", "value": "only with the old key"})
     before = platform.api.runs()
     assert before
-    platform.cluster.kubectl("-n", NAME, "scale", "deployment", "--all", "--replicas=0")
-    restored = platform.cluster.kubectl("-n", NAME, *program, "--restore", stdin=dump)
-    assert "ERROR" not in restored
+    dump = kubectl("-n", NAME, *program, "--dump")
+    key = base64.b64decode(platform.get("secret", f"{NAME}-fernet")["data"]["key"]).decode()
+    assert key not in dump and "only with the old key" not in dump
+
+    platform.run("destroy", "--yes", "--delete-database")
+    kubectl("create", "namespace", NAME)
+    kubectl("label", "namespace", NAME, f"app.kubernetes.io/instance={NAME}")
+    platform.secret(NAME, f"{NAME}-fernet", {"key": key})
+    platform.up()
+    assert platform.api.runs() == []
+    kubectl("-n", NAME, "scale", "deployment", "--all", "--replicas=0")
+    assert "ERROR" not in kubectl("-n", NAME, *program, "--restore", stdin=dump)
     platform.run("apply")
+
     assert [run["dag_run_id"] for run in platform.api.runs()] == [run["dag_run_id"] for run in before]
+    variable = platform.api._call("GET", "/api/v2/variables/city")
+    assert variable is not None and variable["value"] == "only with the old key"
     platform.succeeds("alpha_main")
 
 
-def test_doctor_finds_nothing_where_all_is_well(platform: Platform) -> None:
-    assert "problem" not in platform.run("doctor")
+def test_doctor_finds_nothing_where_all_is_well(running: Platform) -> None:
+    assert "problem" not in running.run("doctor")

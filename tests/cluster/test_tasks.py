@@ -5,57 +5,62 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import images
 import pytest
-import servers
-from platform_kit import Platform, files
+from platform_kit import WORKER, Platform, files
 
+from aerodrome.store import StoreForbidden
+
+# as they are the needles would be found in this very process
 LOOK = """\
+import json
+import os
+import pathlib
 from airflow.sdk import dag, task
 
-@dag(schedule=None)
-def alpha_look():
-    @task
-    def look(backwards):
-        import os, pathlib, socket
-        needles = [word[::-1].encode() for word in backwards]  # as they are they would be found in this very process
-        found, unreadable = [], 0
-        processes = [folder for folder in pathlib.Path("/proc").iterdir() if folder.name.isdigit()]
-        places = [folder / name for folder in processes for name in ("environ", "cmdline")]
-        for top in ("/run", "/var/run", "/etc", "/var/lib", "/tmp", "/opt/aerodrome-build"):
-            for folder, _, names in os.walk(top):
-                places += [pathlib.Path(folder, name) for name in names]
-        for place in places:
-            try:
-                text = place.read_bytes() if place.is_file() else b""
-            except OSError:
-                unreadable += 1
-                continue
-            found += [(str(place), index) for index, needle in enumerate(needles) if needle in text]
-        writable = []
-        for folder in ("/", "/etc", "/opt/aerodrome", "/usr"):
-            try:
-                pathlib.Path(folder, "mine").touch()
-                writable.append(folder)
-            except OSError:
-                pass
-        mounts = [line.split() for line in open("/proc/mounts")]
-        capabilities = next(line for line in open("/proc/self/status") if line.startswith("CapEff"))
-        return {
-            "found": found,
-            "environ": dict(os.environ),
-            "token": os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token"),
-            "mounts": sorted({mount[1] for mount in mounts}),
-            "writable": writable,
-            "uid": os.getuid(),
-            "capabilities": capabilities.split()[1],
-            "in memory": [mount[2] for mount in mounts if mount[1] == "/var/lib/aerodrome-snapshots"],
-        }
+def look():
+    needles = [word[::-1].encode() for word in BACKWARDS]
+    found = []
+    processes = [folder for folder in pathlib.Path("/proc").iterdir() if folder.name.isdigit()]
+    places = [folder / name for folder in processes for name in ("environ", "cmdline")]
+    for top in ("/run", "/var/run", "/etc", "/var/lib", "/tmp", "/opt/aerodrome-build"):
+        for folder, _, names in os.walk(top):
+            places += [pathlib.Path(folder, name) for name in names]
+    for place in places:
+        try:
+            text = place.read_bytes() if place.is_file() else b""
+        except OSError:
+            continue
+        found += [(str(place), index) for index, needle in enumerate(needles) if needle in text]
+    in_environment = "\\n".join(os.environ.values()).encode()
+    found += [("os.environ", index) for index, needle in enumerate(needles) if needle in in_environment]
+    writable = []
+    for folder in ("/", "/etc", "/opt/aerodrome", "/usr"):
+        try:
+            pathlib.Path(folder, "mine").touch()
+            writable.append(folder)
+        except OSError:
+            pass
+    mounts = [line.split() for line in open("/proc/mounts")]
+    capabilities = next(line for line in open("/proc/self/status") if line.startswith("CapEff"))
+    return {
+        "found": found,
+        "environ": dict(os.environ),
+        "token": os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+        "mounts": sorted({mount[1] for mount in mounts}),
+        "teams": sorted({path.name for path in pathlib.Path("/var/lib/aerodrome-snapshots").glob("*")}),
+        "writable": writable,
+        "uid": os.getuid(),
+        "capabilities": capabilities.split()[1],
+        "in memory": [mount[2] for mount in mounts if mount[1] == "/var/lib/aerodrome-snapshots"],
+    }
 
-    look(BACKWARDS)
+@dag(schedule=None, doc_md=json.dumps(look()))
+def alpha_look():
+    task(look)()
 
 alpha_look()
 """
@@ -156,33 +161,19 @@ gamma_many()
 
 
 @pytest.fixture(scope="module")
-def platform(
-    cluster: Any,
-    s3: servers.S3,
-    git_https: servers.GitOverHttps,
-    git_ssh: servers.GitOverSsh,
-    repositories: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Platform]:
+def platform(platform_of: Callable[[str, str], Platform]) -> Platform:
     """Three teams; the quota of one is small."""
-    platform = Platform(
-        cluster, tmp_path_factory.mktemp("tasks"), "air-tasks",
-        s3=s3, https=git_https, ssh=git_ssh, repositories=repositories, topology="split",
-    )  # fmt: skip
-    platform.team("alpha", connections_from={"secret": "connections"})
-    platform.team("beta")
-    platform.team("gamma", quota={"pods": 4})
+    platform = platform_of("air-tasks", "split")
+    platform.team("alpha", gate={"dag_id_prefix": "alpha_"}, connections_from={"secret": "connections"})
+    platform.own_secrets["alpha", "connections"] = {"AIRFLOW_VAR_CITY": "the city of alpha"}
+    platform.team("beta", worker={**WORKER, "delete_pods": "on-success"})
+    platform.team("gamma", worker={**WORKER, "delete_pods": "never"}, quota={"pods": 4})
     # a task that is queued for a minute is given up: none may be queued for that long because of a quota
     platform.write(airflow={"scheduler": {"task_queued_timeout": "60", "task_queued_timeout_check_interval": "5"}})
-    platform.run("apply", code=1)
-    platform.secrets()
-    platform.volume()
-    platform.secret("air-tasks-alpha", "connections", {"AIRFLOW_VAR_CITY": "the city of alpha"})
-    platform.run("apply")
+    platform.up()
     platform.teams["gamma"].commit(files("gamma") | {"dags/many.py": MANY})
     platform.teams["beta"].commit(files("beta") | {"dags/trouble.py": TROUBLE})
-    yield platform
-    platform.run("destroy", "--yes", "--delete-database")
+    return platform
 
 
 def _live(platform: Platform, team: str, dag_id: str) -> None:
@@ -196,33 +187,69 @@ def many(platform: Platform) -> str:
     return platform.api.trigger("gamma_many")
 
 
-@pytest.mark.usefixtures("many")
-def test_a_task_finds_no_secret_but_its_own(platform: Platform) -> None:
-    secrets = [
+@pytest.fixture(scope="module")
+def needles(platform: Platform) -> list[str]:
+    """The platform's secrets: of each Secret's values the longest word."""
+    values = [
         base64.b64decode(value).decode(errors="replace")
         for secret in platform.get("secrets")["items"]
         if secret["metadata"]["name"] != "s3" and secret["type"] == "Opaque"
         for value in secret["data"].values()
     ]
-    needles = sorted({max(re.split(r"\s+", text), key=len) for text in secrets if len(text) >= 8})
-    assert len(needles) >= 8
+    found = sorted({max(re.split(r"\s+", text), key=len) for text in values if len(text) >= 8})
+    assert len(found) >= 8
+    return found
+
+
+@pytest.fixture(scope="module")
+def looks(platform: Platform, many: str, needles: list[str]) -> dict[str, Any]:
+    """What team code sees: in a task, and while its file is parsed."""
     look = f"BACKWARDS = {[needle[::-1] for needle in needles]!r}\n{LOOK}"
     platform.teams["alpha"].commit(
         files("alpha") | {"dags/look.py": look, "dags/pods.py": PODS.format(image=images.PLATFORM)}
     )
     _live(platform, "alpha", "alpha_look")
     run_id = platform.succeeds("alpha_look")
-    seen = platform.api.result("alpha_look", run_id, "look")
+    details = platform.api._call("GET", "/api/v2/dags/alpha_look/details")
+    assert details is not None
+    seen = {"task": platform.api.result("alpha_look", run_id, "look"), "parse": json.loads(details["doc_md"])}
     print(json.dumps(seen, indent=1))
+    return seen
+
+
+@pytest.mark.parametrize("where", ["task", "parse"])
+def test_team_code_finds_no_secret_but_its_own(looks: dict[str, Any], where: str) -> None:
+    seen = looks[where]
     assert seen["found"] == []
     assert not seen["token"]
     assert seen["writable"] == []
     assert seen["uid"] == 50000
     assert int(seen["capabilities"], 16) == 0
-    assert seen["in memory"] == ["tmpfs"]
     assert "AIRFLOW_VAR_CITY" in seen["environ"]
     telling = {name: seen["environ"][name] for name in seen["environ"] if re.search("CONN|FERNET|JWT|SECRET_KEY", name)}
     assert set(telling.values()) <= {"airflow-db-not-allowed:///"}  # what Airflow itself puts there
+
+
+@pytest.mark.usefixtures("looks")
+def test_the_keys_of_a_team_open_its_own_part_of_the_store(platform: Platform) -> None:
+    name = platform.name
+    alpha, beta = (platform.store(f"{name}-{team}") for team in ("alpha", "beta"))
+    whole = platform.store(name)
+    for key in ("teams/beta/current.json", "teams/alpha/head.json"):
+        assert whole.read(key) is not None
+        with pytest.raises(StoreForbidden):
+            alpha.read(key)
+    mine = next(key for key in whole.list("logs/") if key.startswith("logs/dag_id=alpha_look"))
+    assert alpha.read(mine) is not None
+    for key in ("teams/alpha/current.json", "teams/alpha/snapshots/mine", "logs/dag_id=beta_long/mine"):
+        with pytest.raises(StoreForbidden):
+            alpha.write(key, b"mine")
+    with pytest.raises(StoreForbidden):
+        list(beta.list("teams/alpha/"))
+
+
+def test_a_task_has_its_snapshot_in_memory(looks: dict[str, Any]) -> None:
+    assert looks["task"]["in memory"] == ["tmpfs"]
 
 
 def test_kubernetes_pod_operator_works_out_of_the_box(platform: Platform) -> None:
@@ -262,10 +289,13 @@ def test_an_evicted_task_is_tried_again_and_its_log_kept(platform: Platform) -> 
     assert "began try 2" in platform.api.log("beta_long", run_id, "long", 2)
 
 
-def test_an_image_that_is_missing_fails_the_task(platform: Platform) -> None:
+def test_an_image_that_is_missing_fails_the_task_and_leaves_its_pod_to_look_at(platform: Platform) -> None:
+    platform.until(lambda: not platform.pods("beta"), "the pods of tasks that ran are gone")
     run_id = platform.api.trigger("beta_no_image")
     assert platform.api.wait("beta_no_image", run_id, timeout=400)["state"] == "failed"
-    platform.until(lambda: not platform.pods("beta"), "its pod is gone")
+    (pod,) = platform.pods("beta")  # delete_pods: on-success
+    (status,) = pod["status"]["containerStatuses"]
+    assert "waiting" in status["state"]
 
 
 def test_a_full_quota_fails_no_task(platform: Platform, many: str) -> None:
@@ -273,3 +303,10 @@ def test_a_full_quota_fails_no_task(platform: Platform, many: str) -> None:
     tasks = platform.api.tasks("gamma_many", many)
     assert run["state"] == "success", tasks
     assert [task["try_number"] for task in tasks] == [1] * 6
+    phases = [pod["status"]["phase"] for pod in platform.pods("gamma")]
+    assert phases == ["Succeeded"] * 6  # delete_pods: never, and what has ended does not count
+
+
+def test_a_pod_goes_with_its_task(platform: Platform) -> None:
+    platform.succeeds("alpha_main")
+    platform.until(lambda: not platform.pods("alpha"), "its pods are gone", 20)

@@ -94,7 +94,7 @@ class Apply:
         # Secrets can be made by hand only now that their namespaces are there
         self._refuse(preconditions.missing_secrets(self._cluster, self._config))
         result.made = self.make_secrets()
-        for part in _parts([entry for entry in self._entries if entry["kind"] != "Namespace"]):
+        for part in self._parts():
             for entry in part:
                 self._apply(entry, result)
             self._wait(part)
@@ -155,11 +155,13 @@ class Apply:
 
     def _before(self) -> list[Problem]:
         exposed = checks.exposed(self._config)
+        rights = preconditions.rights(self._cluster, [*self._entries, *self._probe_of_secrets()])
         return [
             *([exposed] if exposed is not None and not self._accept else []),
             *preconditions.version(self._cluster),
-            *preconditions.namespaces(self._cluster, self._entries),
-            *preconditions.rights(self._cluster, [*self._entries, *self._probe_of_secrets()]),
+            *rights,
+            # whoever may not look is not told what is there
+            *([] if rights else preconditions.namespaces(self._cluster, self._entries)),
         ]
 
     def _probe_of_secrets(self) -> list[Object]:
@@ -182,6 +184,36 @@ class Apply:
                 data = there.get("data") or {}
                 present[name] = {key: base64.b64decode(value).decode() for key, value in data.items()}
         return generated.missing(self._config, present)
+
+    def _parts(self) -> Iterator[list[Object]]:
+        """What is applied after the namespaces, in groups that are waited for before the next.
+
+        Ordered so that an image that can not be pulled or started costs nothing: a database that works is replaced only
+        after the Job of the new image has ended well, and the pods of tasks follow when all that runs has done so. Only
+        where there is a new team, the scheduler finds its template at once.
+        """
+        entries = [entry for entry in self._entries if entry["kind"] != "Namespace"]
+        database = [entry for entry in entries if entry["kind"] == "StatefulSet"]
+        templates = [entry for entry in entries if Ref.of(entry) == self._templates and self._has_keys(entry)]
+        others = [entry for entry in entries if entry not in (*database, *templates)]
+        after = 1 + next(index for index, entry in enumerate(others) if entry["kind"] == "Job")
+        ground, job, running = others[: after - 1], others[after - 1 : after], others[after:]
+        if all(self._works(Ref.of(entry)) for entry in database):
+            yield from (ground, job, database, running, templates)
+        else:
+            yield from ([*ground, *database], job, running, templates)
+
+    @property
+    def _templates(self) -> Ref:
+        return Ref("ConfigMap", self._plan.name("workers"), self._plan.namespace)
+
+    def _has_keys(self, entry: Object) -> bool:
+        there = self._cluster.get(Ref.of(entry))
+        return there is not None and set(entry["data"]) <= set(there.get("data") or {})
+
+    def _works(self, ref: Ref) -> bool:
+        there = self._cluster.get(ref)
+        return there is not None and readiness(there).state == "ready"
 
     def _apply(self, entry: Object, result: Result) -> None:
         ref = Ref.of(entry)
@@ -241,9 +273,8 @@ class Apply:
 
     def _hand_out_templates(self, result: Result) -> None:
         """Templates reach a running scheduler within a minute by themselves; this makes it a second."""
-        name = self._plan.name("workers")
         changed = [
-            change for change in result.changes if Ref.of(change.entry).name == name and change.action == "change"
+            change for change in result.changes if Ref.of(change.entry) == self._templates and change.action == "change"
         ]
         if not changed:
             return
@@ -255,15 +286,3 @@ class Apply:
             except Refused:
                 self._say("            pods of tasks get their new template within a minute")
                 return
-
-
-def _parts(entries: Sequence[Object]) -> Iterator[list[Object]]:
-    """Groups that are waited for before the next: the database, the Job that prepares it, then what runs."""
-    part: list[Object] = []
-    for entry in entries:
-        part.append(entry)
-        if entry["kind"] in ("StatefulSet", "Job"):
-            yield part
-            part = []
-    if part:
-        yield part

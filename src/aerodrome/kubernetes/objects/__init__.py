@@ -15,8 +15,9 @@ __all__ = ["Object", "Plan", "objects"]
 def objects(config: Config) -> list[Object]:
     """The objects of `config`, the user's patches included, in the order in which they are applied.
 
-    What others stand on comes first: namespaces, accounts, policies, configuration, the database, the Job that prepares
-    it, then what runs. Generated Secrets are not among them (:mod:`aerodrome.kubernetes.generated`).
+    What others stand on comes first: namespaces, accounts, policies, the database, the Job that prepares it, then the
+    configuration of what runs, and what runs. Generated Secrets (:mod:`aerodrome.kubernetes.generated`) are not among
+    them.
 
     Raises:
         AerodromeError: a patch fits no object.
@@ -29,9 +30,9 @@ def objects(config: Config) -> list[Object]:
         *_team_rules(plan),
         *_accounts(plan),
         *_network(plan),
-        *_configuration(plan),
         *database.objects(plan),
         jobs.prepare(plan),
+        *_configuration(plan),
         *_running(plan),
     ]
     return patched(found, config.kubernetes.patches)

@@ -81,6 +81,8 @@ def _stateful_set(plan: Plan) -> Object:
     spec = {
         "serviceName": name,
         "replicas": 1,
+        # with the default, a pod that can not start (a wrong image) is not replaced when that is mended
+        "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": plan.selector("database")},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         "template": {
