@@ -241,6 +241,16 @@ class Platform:
         """The pods of a team's tasks."""
         return list(self.get("pods", "", f"{self.name}-{team}")["items"])
 
+    def pod_of(self, team: str, dag_id: str) -> str:
+        """The pod of the one task of a DAG that runs; waits for it."""
+
+        def names() -> list[str]:
+            pods = self.pods(team)
+            return [p["metadata"]["name"] for p in pods if p["metadata"]["annotations"].get("dag_id") == dag_id]
+
+        (name,) = self.until(names, f"the pod of {dag_id}")
+        return str(name)
+
     def says(self, team: str, pod: str, words: str) -> None:
         """Wait until the pod of a task has said `words`."""
         namespace = f"{self.name}-{team}"

@@ -133,8 +133,7 @@ def test_a_node_that_is_cut_off_costs_a_try(platform: Platform) -> None:
     platform.cluster.kubectl("cordon", "node1")
     try:
         run_id = platform.api.trigger("alpha_cut")
-        (pod,) = platform.until(lambda: platform.pods("alpha"), "its pod")
-        platform.says("alpha", pod["metadata"]["name"], "began try 1")
+        platform.says("alpha", platform.pod_of("alpha", "alpha_cut"), "began try 1")
     finally:
         platform.cluster.kubectl("uncordon", "node1")
     platform.cluster.cut(node)

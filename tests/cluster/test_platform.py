@@ -107,8 +107,7 @@ def test_status_shows_teams_and_pods(platform: Platform) -> None:
 
 def test_teams_come_and_go_while_tasks_of_others_run(platform: Platform) -> None:
     run_id = platform.api.trigger("alpha_long")
-    (pod,) = platform.until(lambda: platform.pods("alpha"), "its pod")
-    platform.says("alpha", pod["metadata"]["name"], "holds")
+    platform.says("alpha", platform.pod_of("alpha", "alpha_long"), "holds")
 
     platform.team("delta").commit(files("delta"))
     platform.write()
