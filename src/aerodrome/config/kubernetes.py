@@ -201,7 +201,11 @@ class Worker(Part):
     )
     volumes: tuple[Volume, ...] = Field((), description="Volumes of the pods.")
     delete_pods: Literal["always", "on-success", "never"] = Field(
-        "always", description="Which finished pods are deleted; on-success keeps failed ones for a look."
+        "always",
+        description=(
+            "Which finished pods are deleted. on-success keeps those that could not start or were killed; "
+            "a task that fails ends its pod well, and its log is in the store."
+        ),
     )
     standby: int = Field(0, ge=0, le=100, description="Pods that are started in advance and wait for a task.")
     tasks_per_pod: int = Field(1, ge=1, le=1000, description="Tasks that share one standby pod, one after the other.")
