@@ -84,6 +84,15 @@ class SnapshotBundle(BaseDagBundle):
                 raise
         super().initialize()
 
+    def fetch(self) -> None:
+        """Have the version on this machine, before anybody runs it.
+
+        Raises:
+            As :meth:`initialize`, where it matters.
+        """
+        if self.version is not None:
+            hold(self.name, self.version, self._open).release()
+
     @property
     def path(self) -> Path:
         """Folder of the DAG files. Of a team without a live snapshot, it is an empty one."""

@@ -5,11 +5,14 @@ Plugged in through Airflow's ``[sdk] coordinators`` and ``queue_to_coordinator``
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import signal
+import sys
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.configuration import conf
 from airflow.sdk.api.datamodels._generated import TaskInstanceState
@@ -18,6 +21,9 @@ from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
 from aerodrome.airflow import eviction
 from aerodrome.airflow.pidfd import watch_end
+
+if TYPE_CHECKING:
+    from airflow.sdk.api.datamodels._generated import BundleInfo
 
 NAME = "aerodrome"
 
@@ -49,9 +55,30 @@ class PromptCoordinator(BaseCoordinator):
     ) -> BaseCoordinator.ExecutionResult:
         # from here on the end of the task is to be reported
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if sys.platform == "linux":  # elsewhere Airflow may start another program in place of a target
+            details["target"] = functools.partial(_run_task, details["bundle_info"])
         process = _PromptSubprocess.start(subprocess_logs_to_stdout=subprocess_logs_to_stdout, **details)
         exit_code = process.wait()
         return self.ExecutionResult(exit_code, process.final_state)
+
+
+def _run_task(bundle: BundleInfo) -> None:
+    """The task's process. While its parent asks the task API for leave, it imports and fetches what it needs next.
+
+    What goes wrong here is said by the task, which does the same at its place.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    with contextlib.suppress(Exception):
+        import airflow.dag_processing.dagbag  # noqa: F401 - a tenth of a second
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+        from aerodrome.airflow.bundle import SnapshotBundle
+
+        found = DagBundlesManager().get_bundle(bundle.name, bundle.version)
+        if isinstance(found, SnapshotBundle):
+            found.fetch()
+    task_runner.main()
 
 
 def route(queue: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from aerodrome.config.airflow_settings import COORDINATOR
 from aerodrome.store import Manifest, Store, Verdict, now
 
 if sys.version_info >= (3, 14):
@@ -156,6 +157,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
                 "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
                 "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "aerodrome.airflow.logs.LOGGING_CONFIG",
                 "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+                "AIRFLOW__SDK__COORDINATORS": json.dumps({"aerodrome": {"classpath": COORDINATOR}}),
+                "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": json.dumps({"default": "aerodrome"}),
                 "AERODROME_STORE": store_url,
             },
         )
