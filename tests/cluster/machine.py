@@ -366,6 +366,8 @@ class Cluster:
                 wait("end of processes", lambda: not any(_alive(pid) for pid in pids), 2)
         for file in files:
             file.unlink()
+        for process in self._running:
+            process.poll()  # it has been waited for above; its object is to know
 
 
 def _alive(pid: int) -> bool:
