@@ -20,7 +20,8 @@ from aerodrome.errors import AerodromeError
 
 # https://systemd.io/UIDS-GIDS/: DynamicUser= takes 61184 to 65519
 _FIRST, _LAST = 61184, 65519
-_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2
+_PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 28, 47, 2
+_NO_SETUID_FIXUP = 1 << 2
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -55,13 +56,14 @@ class Identity:
 
         def become() -> None:
             if self.capability is not None:
-                _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+                # access(2), by which initdb looks for its programs, heeds no capability of an ordinary user otherwise
+                _check(_libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0))
             os.setgroups([])
             os.setresgid(self.uid, self.uid, self.uid)
             os.setresuid(self.uid, self.uid, self.uid)
             if self.capability is not None:
-                _libc.capset(ctypes.byref(header), data)
-                _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, self.capability, 0, 0)
+                _check(_libc.capset(ctypes.byref(header), data))
+                _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, self.capability, 0, 0))
 
         return become
 
@@ -113,6 +115,12 @@ def give(folder: Path, identity: Identity) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(Path(parent, name), identity.uid, identity.uid, follow_symlinks=False)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _passable(folder: Path) -> bool:
