@@ -85,10 +85,10 @@ class SnapshotBundle(BaseDagBundle):
         super().initialize()
 
     def fetch(self) -> None:
-        """Have the version on this machine, before anybody runs it.
+        """Have the version on this machine, before :meth:`initialize` has its code run.
 
         Raises:
-            As :meth:`initialize`, where it matters.
+            StoreUnavailable, SnapshotMissing, SnapshotDamaged, AerodromeError: as :func:`versions.hold`.
         """
         if self.version is not None:
             hold(self.name, self.version, self._open).release()

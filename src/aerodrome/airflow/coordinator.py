@@ -12,18 +12,15 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from airflow.configuration import conf
-from airflow.sdk.api.datamodels._generated import TaskInstanceState
+from airflow.sdk.api.datamodels._generated import BundleInfo, TaskInstanceState
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
 from aerodrome.airflow import eviction
 from aerodrome.airflow.pidfd import watch_end
-
-if TYPE_CHECKING:
-    from airflow.sdk.api.datamodels._generated import BundleInfo
 
 NAME = "aerodrome"
 
@@ -70,7 +67,7 @@ def _run_task(bundle: BundleInfo) -> None:
     from airflow.sdk.execution_time import task_runner
 
     with contextlib.suppress(Exception):
-        import airflow.dag_processing.dagbag  # noqa: F401 - a tenth of a second
+        import airflow.dag_processing.dagbag  # noqa: F401 - the task parses its file by it
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
         from aerodrome.airflow.bundle import SnapshotBundle

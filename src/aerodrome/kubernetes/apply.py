@@ -196,8 +196,8 @@ class Apply:
         database = [entry for entry in entries if entry["kind"] == "StatefulSet"]
         templates = [entry for entry in entries if Ref.of(entry) == self._templates and self._has_keys(entry)]
         others = [entry for entry in entries if entry not in (*database, *templates)]
-        after = 1 + next(index for index, entry in enumerate(others) if entry["kind"] == "Job")
-        ground, job, running = others[: after - 1], others[after - 1 : after], others[after:]
+        job_at = next(index for index, entry in enumerate(others) if entry["kind"] == "Job")
+        ground, job, running = others[:job_at], others[job_at : job_at + 1], others[job_at + 1 :]
         if all(self._works(Ref.of(entry)) for entry in database):
             yield from (ground, job, database, running, templates)
         else:

@@ -22,7 +22,7 @@ from aerodrome.errors import AerodromeError
 _FIRST, _LAST = 61184, 65519
 _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 28, 47, 2
 _NO_SETUID_FIXUP = 1 << 2
-_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH, _CAP_SETPCAP = 1, 2, 8
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -86,8 +86,9 @@ def of_database(data: Path, reaches: Iterable[Path]) -> Identity | None:
     closed = next((folder for path in reaches for folder in path.absolute().parents if not _passable(folder)), None)
     if closed is None:
         return Identity(uid)
+    permitted = _permitted()
     for capability in (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE):
-        if _permitted() >> capability & 1:
+        if permitted >> capability & permitted >> _CAP_SETPCAP & 1:
             return Identity(uid, capability)
     raise AerodromeError(
         f"PostgreSQL does not run as root, and other users can not pass {closed}",
