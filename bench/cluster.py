@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,20 @@ def _idle(place: Place, cluster: Any, sides: dict[str, Any]) -> Iterator[Result]
     time.sleep(20)  # what was started has settled
     before = {name: _usage(cluster, side.namespace) for name, side in sides.items()}
     time.sleep(_IDLE)
-    cores, memory = {}, {}
+    cores: dict[str, dict[str, float]] = {}
+    memory: dict[str, dict[str, float]] = {}
     for name, side in sides.items():
-        cpu, used, at = _usage(cluster, side.namespace)
-        cores[name] = round((cpu - before[name][0]) / (at - before[name][2]), 3)
-        memory[name] = round(used / 1e6)
+        found = _usage(cluster, side.namespace)
+        cores[name] = {key: (used.cpu - before[name][key].cpu) / (used.at - before[name][key].at)
+                       for key, used in found.items()}  # fmt: skip
+        memory[name] = {key: used.memory / 1e6 for key, used in found.items()}
     note = "one team; database and sync included"
-    yield Result("idle control plane, CPU", cores["ours"], cores["stock"], "cores", "", None, note)
-    yield Result("idle control plane, memory", memory["ours"], memory["stock"], "MB", "", None, note)
+    for what, figures, unit, digits in (("CPU", cores, "cores", 3), ("memory", memory, "MB", 0)):
+        total = {name: round(sum(figures[name].values()), digits) for name in sides}
+        yield Result(f"idle control plane, {what}", total["ours"], total["stock"], unit, "", None, note)
+        for key in figures["ours"]:
+            both = [round(figures[name][key], digits) if key in figures[name] else None for name in ("ours", "stock")]
+            yield Result(f"... {key}", *both, unit, "", None)
 
 
 def _singles(place: Place, cluster: Any, sides: dict[str, Any]) -> Iterator[Result]:
@@ -240,17 +247,29 @@ def _cpu_between(seconds: float) -> float:
     return (_cpu() - before) / (time.monotonic() - began)
 
 
-def _usage(cluster: Any, namespace: str) -> tuple[float, float, float]:
-    """CPU seconds so far and bytes in use of a namespace's pods, by the kubelets' word, and when that was."""
-    cpu = memory = 0.0
+@dataclass(frozen=True)
+class _Use:
+    """CPU seconds so far and bytes in use of a container, and when that was."""
+
+    cpu: float
+    memory: float
+    at: float
+
+
+def _usage(cluster: Any, namespace: str) -> dict[str, _Use]:
+    """What each container of a namespace uses, by the kubelets' word."""
+    used = {}
     for node in cluster.nodes:
         found = json.loads(cluster.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
         for pod in found["pods"]:
             if pod["podRef"]["namespace"] == namespace:
                 for container in pod.get("containers", []):
-                    cpu += container.get("cpu", {}).get("usageCoreNanoSeconds", 0) / 1e9
-                    memory += container.get("memory", {}).get("workingSetBytes", 0)
-    return cpu, memory, time.monotonic()
+                    cpu = container.get("cpu", {}).get("usageCoreNanoSeconds", 0) / 1e9
+                    memory = container.get("memory", {}).get("workingSetBytes", 0)
+                    # a team's components are the same for each team
+                    name = container["name"].removesuffix("-ours")
+                    used[name] = _Use(cpu, memory, time.monotonic())
+    return used
 
 
 class _Ours:
@@ -388,12 +407,12 @@ def _manifests(repository: str) -> Iterator[dict[str, Any]]:
     yield _deployment("stock-database", [server], volumes)
     mounts = [{"name": "template", "mountPath": "/template"}]
     # what Aerodrome asks for by default for the same components
-    requests = {"api-server": "100m", "scheduler": "200m", "dag-processor": "100m", "triggerer": "50m"}
+    requests = {"api-server": "100m", "scheduler": "200m", "processor": "100m", "triggerer": "50m"}
     containers = [
         {
             "name": name,
             **common,
-            "command": ["airflow", name],
+            "command": ["airflow", {"processor": "dag-processor"}.get(name, name)],
             "volumeMounts": mounts,
             "resources": {"requests": {"cpu": cpu, "memory": "256Mi"}},
         }

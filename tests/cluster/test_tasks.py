@@ -225,6 +225,7 @@ def test_team_code_finds_no_secret_but_its_own(looks: dict[str, Any], where: str
     assert seen["writable"] == []
     assert seen["uid"] == 50000
     assert int(seen["capabilities"], 16) == 0
+    assert not {"beta", "gamma"} & set(seen["teams"])
     # the team's own Secret: for its tasks, and for its processor where the platform's namespace has a copy
     assert ("AIRFLOW_VAR_CITY" in seen["environ"]) is (where == "task")
     telling = {name: seen["environ"][name] for name in seen["environ"] if re.search("CONN|FERNET|JWT|SECRET_KEY", name)}

@@ -57,6 +57,7 @@ class Machine:
     folder: Path
     store_url: str
     log: Path
+    environment: Mapping[str, str]
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +140,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         }
         for team in TEAMS
     ]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "AIRFLOW_HOME": str(folder / "home"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(folder / "bundles"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(config),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
+        "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "aerodrome.airflow.logs.LOGGING_CONFIG",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__SDK__COORDINATORS": json.dumps({"aerodrome": {"classpath": COORDINATOR}}),
+        "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": json.dumps({"default": "aerodrome"}),
+        "AERODROME_STORE": store_url,
+    }
     log = folder / "machine.log"
     address = str(folder / "socket")
     with log.open("wb") as output:
@@ -147,20 +162,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(folder),
-                "AIRFLOW_HOME": str(folder / "home"),
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(folder / "bundles"),
-                "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(config),
-                "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
-                "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "aerodrome.airflow.logs.LOGGING_CONFIG",
-                "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-                "AIRFLOW__SDK__COORDINATORS": json.dumps({"aerodrome": {"classpath": COORDINATOR}}),
-                "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": json.dumps({"default": "aerodrome"}),
-                "AERODROME_STORE": store_url,
-            },
+            env=environment,
         )
         assert process.stdin and process.stdout
         with process.stdin, process.stdout:
@@ -171,7 +173,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
                 pytest.fail(log.read_text())
             threading.Thread(target=process.stdout.read, daemon=True).start()
             Store(store_url).start()
-            yield Machine(address, folder, store_url, log)
+            yield Machine(address, folder, store_url, log, environment)
             process.stdin.close()
             process.wait()
 
