@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -21,10 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aerodrome.errors import AerodromeError
-from aerodrome.local.airflow_api import FINAL, AirflowApi
+from aerodrome.local.airflow_api import FINAL
 from bench.place import Place, wait
 from bench.result import Result, median
 
@@ -35,8 +32,8 @@ import images
 import machine
 import platform_kit
 import servers
+import stock_airflow
 
-_IMAGE = "localhost/aerodrome-stock:test"
 _SINGLE, _ROUNDS, _MANY = 8, 3, 40
 _IDLE = 30.0
 """Seconds over which both control planes are watched while nothing happens."""
@@ -74,7 +71,7 @@ def run(place: Place) -> Iterator[Result]:
     binaries.require()
     programs = binaries.built()
     place.say("building images")
-    archives = [*images.archives(), images.with_git(_IMAGE)]
+    archives = [*images.archives(), images.with_git(stock_airflow.IMAGE)]
     cluster = machine.Cluster(programs, binaries.cache() / "cluster")
     with contextlib.ExitStack() as stack:
         stack.callback(cluster.down)
@@ -301,153 +298,14 @@ class _Ours:
         return self._platform.pods("ours")
 
 
-class _Stock:
+class _Stock(stock_airflow.Stock):
     """Airflow as its documentation puts it on Kubernetes."""
 
-    namespace = "stock"
-
     def __init__(self, cluster: Any, folder: Path, https: Any) -> None:
-        self._cluster = cluster
         repository = servers.Repository(folder / "repositories" / "stock.git")
         repository.commit({"dags/bench.py": _DAGS.format(name="stock", many=_MANY)})
-        url = https.url.replace("https://", f"https://x-access-token:{servers.TOKEN}@")
-        for entry in _manifests(f"{url}/stock.git"):
-            cluster.kubectl("apply", "-f", "-", stdin=json.dumps(entry))
-        cluster.kubectl("-n", self.namespace, "rollout", "status", "deployment/stock", "--timeout=240s")
-        service = json.loads(cluster.kubectl("-n", self.namespace, "get", "service", "stock", "-o", "json"))
-        self.api = AirflowApi(8080, host=service["spec"]["clusterIP"])
+        super().__init__(cluster, f"{https.url_with_token}/stock.git", "repository")
 
     def ready(self) -> bool:
         """Whether both DAGs are there."""
         return self.api.dag("stock_many") is not None
-
-    def pods(self) -> list[Any]:
-        """Pods of tasks."""
-        words = ("get", "pods", "-l", "kubernetes_executor=True", "-o", "json")
-        return list(json.loads(self._cluster.kubectl("-n", self.namespace, *words))["items"])
-
-
-def _manifests(repository: str) -> Iterator[dict[str, Any]]:
-    namespace = {"namespace": "stock"}
-    password = secrets.token_urlsafe(16)
-    bundle = {
-        "name": "repository",
-        "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
-        "kwargs": {"repo_url": repository, "tracking_ref": "main", "subdir": "dags"},
-    }
-    environment = {
-        "AIRFLOW_HOME": "/var/lib/aerodrome/airflow",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://stock.stock.svc:8080/execution/",
-        "AIRFLOW__CORE__FERNET_KEY": "c3RvY2sgc3RvY2sgc3RvY2sgc3RvY2sgc3RvY2sgc3Q=",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(32),
-        "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://airflow:{password}@stock-database.stock.svc/airflow",
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": "stock",
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": "/template/pod.yaml",
-        "GIT_SSL_NO_VERIFY": "1",
-    }
-    env = [{"name": name, "value": value} for name, value in environment.items()]
-    common = {"image": _IMAGE, "imagePullPolicy": "IfNotPresent", "env": env}
-    base = {"name": "base", **common, "resources": platform_kit.WORKER["resources"]}
-    worker = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "worker"},
-        "spec": {"restartPolicy": "Never", "containers": [base]},
-    }
-    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stock"}}
-    rules = [{"apiGroups": [""], "resources": ["pods", "pods/log", "events"], "verbs": ["*"]}]
-    yield {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": "pods", **namespace},
-        "rules": rules,
-    }
-    yield {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "pods", **namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "pods"},
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "stock"}],
-    }
-    yield {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "template", **namespace},
-        "data": {"pod.yaml": yaml.safe_dump(worker)},
-    }
-    yield {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "database", **namespace},
-        "stringData": {"password": password},
-    }
-    for name, port in (("stock", 8080), ("stock-database", 5432)):
-        yield {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, **namespace},
-            "spec": {"selector": {"app": name}, "ports": [{"port": port}]},
-        }
-    server = {
-        "name": "database",
-        "image": _IMAGE,
-        "command": ["python", "-m", "aerodrome.kubernetes.database_server", "--data", "/data", "--port", "5432"],
-        "env": [{"name": "AERODROME_DATABASE_PASSWORD", "value": "/password/password"}],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "password", "mountPath": "/password"}],
-        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 2},
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
-    }
-    volumes = [{"name": "data", "emptyDir": {}}, {"name": "password", "secret": {"secretName": "database"}}]
-    yield _deployment("stock-database", [server], volumes)
-    mounts = [{"name": "template", "mountPath": "/template"}]
-    # what Aerodrome asks for by default for the same components
-    requests = {"api-server": "100m", "scheduler": "200m", "processor": "100m", "triggerer": "50m"}
-    containers = [
-        {
-            "name": name,
-            **common,
-            "command": ["airflow", {"processor": "dag-processor"}.get(name, name)],
-            "volumeMounts": mounts,
-            "resources": {"requests": {"cpu": cpu, "memory": "256Mi"}},
-        }
-        for name, cpu in requests.items()
-    ]
-    containers[0]["readinessProbe"] = {
-        "httpGet": {"path": "/api/v2/monitor/health", "port": 8080},
-        "periodSeconds": 3,
-        "failureThreshold": 60,
-    }
-    migrate = {
-        "name": "migrate",
-        **common,
-        "command": ["sh", "-c", "until airflow db migrate; do sleep 2; done"],
-    }
-    yield _deployment("stock", containers, [{"name": "template", "configMap": {"name": "template"}}], [migrate])
-
-
-def _deployment(
-    name: str, containers: list[dict[str, Any]], volumes: list[dict[str, Any]], init: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "stock"},
-        "spec": {
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "securityContext": {"fsGroup": 50000},
-                    "containers": containers,
-                    "initContainers": init or [],
-                    "volumes": volumes,
-                },
-            },
-        },
-    }

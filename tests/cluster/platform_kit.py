@@ -109,6 +109,10 @@ class Platform:
         }
         return self.teams[name]
 
+    def url_with_token(self, team: str) -> str:
+        """A team's repository for a client that takes its token nowhere else."""
+        return f"{self._https.url_with_token}/{self.name}-{team}.git"
+
     def write(self, **more: Any) -> None:
         """Write the configuration."""
         small = {"requests": {"cpu": "20m", "memory": "64Mi"}}

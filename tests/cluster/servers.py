@@ -104,6 +104,11 @@ class GitOverHttps:
         self._thread.start()
         self.url = f"https://{address}:{self._server.server_port}"
 
+    @property
+    def url_with_token(self) -> str:
+        """For a client that takes its token nowhere else."""
+        return self.url.replace("https://", f"https://x-access-token:{TOKEN}@")
+
     def close(self) -> None:
         """End it."""
         self._server.shutdown()

@@ -27,7 +27,7 @@ def _sync(platform: Platform) -> Path:
 
 
 def test_kubectl_alone_brings_up_what_was_rendered(platform: Platform) -> None:
-    assert "made 6 Secrets" in platform.run("apply", "--secrets-only")
+    assert "made 5 Secrets" in platform.run("apply", "--secrets-only")
     assert "are there" in platform.run("apply", "--secrets-only")
     platform.volume()
     _sync(platform)

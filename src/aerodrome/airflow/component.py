@@ -1,7 +1,7 @@
 """Starts a component of Airflow: ``python -m aerodrome.airflow.component scheduler ...``.
 
-The arguments and the program are Airflow's own. Three things are added, all at the one place where every process of
-Python forks:
+The arguments and the program are Airflow's own. The environment gets what makes asyncpg understand the database's URL,
+and three things are added at the one place where every process of Python forks:
 
 - a forked process dies with its parent, as the component dies with its supervisor: a fork loses what the kernel was
   told (``PR_SET_PDEATHSIG``), and the LocalExecutor's workers wait for ever when their scheduler was killed;
@@ -28,6 +28,7 @@ from pathlib import Path
 from types import FrameType
 
 from aerodrome.airflow import environment
+from aerodrome.airflow.database_url import asynchronous
 
 _SETTINGS = "AERODROME_SETTINGS"
 _AFTER = "AERODROME_AFTER"
@@ -102,7 +103,7 @@ def main() -> None:
     """Run Airflow's command of the command line."""
     component = sys.argv[1]
     secrets = environment.hide() if component == "scheduler" else {}
-    os.environ.update(secrets)
+    os.environ.update(secrets or asynchronous(os.environ))
     kin = _Kin(secrets)
     os.register_at_fork(before=kin.before, after_in_child=kin.after)
     signal.signal(signal.SIGHUP, read_settings)

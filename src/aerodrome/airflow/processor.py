@@ -13,6 +13,7 @@ import signal
 import sys
 
 from aerodrome.airflow import program
+from aerodrome.airflow.database_url import asynchronous
 from aerodrome.errors import AerodromeError
 
 log = logging.getLogger("aerodrome.processor")
@@ -55,6 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     nursery.fork()
     try:
         os.environ.update(secrets)
+        os.environ.update(asynchronous(os.environ))
         _connect()
         from aerodrome.airflow.manager import ProcessorManager, run
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aerodrome.airflow import program
+from aerodrome.airflow.database_url import asynchronous
 from aerodrome.airflow.notes import Notes
 from aerodrome.errors import AerodromeError
 
@@ -47,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     installation = Installation.open(options.config, options.state)
     team = installation.config.team(options.team)
     secrets = environment.hide(installation.config)
+    secrets.update(asynchronous(secrets))
     for name, value in settings(installation, "triggerer", team=team).items():
         os.environ.setdefault(name, value)
     os.environ.update(secrets)

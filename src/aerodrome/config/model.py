@@ -98,7 +98,11 @@ class EmbeddedDatabase(Part):
 class Database(Part):
     """Airflow's database; one of the two."""
 
-    url: Secret | None = Field(None, description="Place of the URL of a PostgreSQL that you run: postgresql://...")
+    url: Secret | None = Field(
+        None,
+        description="Place of the URL of a PostgreSQL that you run: postgresql://USER:PASSWORD@HOST/NAME, with "
+        "parameters of libpq as in ?sslmode=verify-full&sslrootcert=FILE where needed.",
+    )
     embedded: EmbeddedDatabase = Field(
         default_factory=EmbeddedDatabase, description="PostgreSQL that Aerodrome runs itself (default)."
     )

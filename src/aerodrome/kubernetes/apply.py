@@ -93,7 +93,7 @@ class Apply:
             self._apply(entry, result)
         # Secrets can be made by hand only now that their namespaces are there
         self._refuse(preconditions.missing_secrets(self._cluster, self._config))
-        result.made = self.make_secrets()
+        result.made = self._make_secrets()
         for part in self._parts():
             for entry in part:
                 self._apply(entry, result)
@@ -125,12 +125,20 @@ class Apply:
         return result
 
     def make_secrets(self) -> list[str]:
-        """Make the keys and passwords that are not there yet. Returns the Secrets that were made or completed."""
-        missing = self._missing_secrets()
-        for name, data in missing.items():
-            self._cluster.apply(generated.secret(self._config, name, data))
-            self._say(f"made        Secret {self._plan.namespace}/{name}")
-        return list(missing)
+        """Make keys and passwords that are not there yet, and the namespace they are in, for manifests others apply.
+
+        Returns:
+            The Secrets that were made or completed.
+
+        Raises:
+            AerodromeError: the namespace is somebody else's, or a right is missing.
+        """
+        home = [entry for entry in self._entries if Ref.of(entry) == Ref("Namespace", self._plan.namespace)]
+        rights = preconditions.rights(self._cluster, [*home, *self._probe_of_secrets()])
+        self._refuse(rights or preconditions.namespaces(self._cluster, home))
+        for entry in home:
+            self._apply(entry, Result())
+        return self._make_secrets()
 
     def removed_teams(self) -> list[str]:
         """Teams that have a namespace of this installation and are no longer in the configuration."""
@@ -174,6 +182,13 @@ class Apply:
             raise AerodromeError(problems[0].what, problems[0].remedy)
         lines = [f"{problem.what}\n    {problem.remedy}" for problem in problems]
         raise AerodromeError("\n".join(lines), f"These {len(problems)} stand in the way; what runs goes on.")
+
+    def _make_secrets(self) -> list[str]:
+        missing = self._missing_secrets()
+        for name, data in missing.items():
+            self._cluster.apply(generated.secret(self._config, name, data))
+            self._say(f"made        Secret {self._plan.namespace}/{name}")
+        return list(missing)
 
     def _missing_secrets(self) -> dict[str, generated.Data]:
         present = {}

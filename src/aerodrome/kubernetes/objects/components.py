@@ -82,7 +82,8 @@ def api_server(plan: Plan, name: str, apps: Apps, component: str) -> Part:
         plan,
         name,
         [
-            *("airflow", "api-server", "--host", "0.0.0.0", "--port", str(settings.API_PORT)),  # noqa: S104
+            *("python", "-m", "aerodrome.airflow.component", "api-server"),
+            *("--host", "0.0.0.0", "--port", str(settings.API_PORT)),  # noqa: S104
             *(("--apps", apps) if apps != "all" else ()),
             *(("--proxy-headers",) if ingress else ()),
         ],
