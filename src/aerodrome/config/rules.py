@@ -44,6 +44,14 @@ def _installation(config: Config) -> Iterator[Broken]:
         yield ("database",), "has both url and embedded", "keep one"
     if config.auth.manager is not None and "simple" in config.auth.model_fields_set:
         yield ("auth",), "has both simple and manager", "keep one"
+    if config.auth.manager is not None and config.auth.manager.endswith(".FabAuthManager"):
+        # base_auth_manager.is_authorized_team, which FAB's (provider 3.10) does not override
+        yield (
+            ("auth", "manager"),
+            "Airflow's FabAuthManager knows no teams, and fails where the UI asks for them",
+            "use the simple one or Keycloak's: "
+            "airflow.providers.keycloak.auth_manager.keycloak_auth_manager.KeycloakAuthManager",
+        )
     if config.sync.limits.file > config.sync.limits.snapshot:
         yield ("sync", "limits"), "file is larger than snapshot: no snapshot could hold such a file", ""
     if config.kubernetes.topology == "compact" and (config.kubernetes.components.platform.replicas or 1) > 1:

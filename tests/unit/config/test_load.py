@@ -297,6 +297,7 @@ def test_bad_repos(repo: str, words: str) -> None:
         ("database: {url: 'postgresql://a:sekret@b'}", "a secret is never written"),
         ("auth: {manager: a.B, simple: {users: [{name: x}]}}", "both simple and manager"),
         ("auth: {manager: nodots}", "path of a class"),
+        ("auth: {manager: a.fab_auth_manager.FabAuthManager}", "knows no teams"),
         ("auth: {simple: {users: [{name: x}, {name: x}]}}", "stands twice"),
         ("auth: {simple: {users: [{name: 'a:b'}]}}", "right form"),
         ("auth: {simple: {users: []}}", "must not be empty"),
