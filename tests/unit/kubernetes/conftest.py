@@ -23,7 +23,7 @@ name: air
 store: s3://bucket
 store_options: {region: eu-west-1, server_side_encryption: aws:kms}
 database: {url: {secret: air-db, key: url}}
-auth: {manager: airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager}
+auth: {manager: airflow.providers.keycloak.auth_manager.keycloak_auth_manager.KeycloakAuthManager}
 airflow: {core: {parallelism: 64}}
 kubernetes:
   topology: split
