@@ -72,7 +72,7 @@ def run(place: Place) -> Iterator[Result]:
     programs = binaries.built()
     place.say("building images")
     archives = [*images.archives(), images.with_git(stock_airflow.IMAGE)]
-    cluster = machine.Cluster(programs, binaries.cache() / "cluster", policies=False)
+    cluster = machine.Cluster(programs, binaries.cache() / "cluster")
     with contextlib.ExitStack() as stack:
         stack.callback(cluster.down)
         place.say("starting a cluster")

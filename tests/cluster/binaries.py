@@ -11,7 +11,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COREDNS = "github.com/coredns/coredns@v1.14.7"
-KUBE_ROUTER = "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v2.1.0"
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 
 # program -> Debian package
@@ -20,7 +19,6 @@ PACKAGES = {
     "ctr": "containerd",
     "runc": "runc",
     "iptables": "iptables",
-    "ipset": "ipset",
     "nft": "nftables",
     "conntrack": "conntrack",
     "socat": "socat",
@@ -72,19 +70,19 @@ def require() -> None:
 
 
 def built() -> Path:
-    """Folder of every program: Kubernetes' (one binary, several names), coredns, kube-router, versitygw, pause."""
+    """Folder that holds every program: Kubernetes' (one binary, several names), coredns, versitygw, pause."""
     sources = [HERE / "go" / "kubernetes" / name for name in ("go.mod", "go.sum", "main.go")]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
-    digest.update(f"{COREDNS} {KUBE_ROUTER} {VERSITYGW}".encode())
+    digest.update(f"{COREDNS} {VERSITYGW}".encode())
     folder = cache() / "bin" / digest.hexdigest()[:16]
     if not (folder / "complete").exists():
         if not shutil.which("go"):
             raise Impossible("Go 1.26 or later is needed to build the programs of the tests; install it")
         folder.mkdir(parents=True, exist_ok=True)
-        say("building Kubernetes and the servers beside it (once; about 15 minutes, one with Go's caches warm)")
+        say("building Kubernetes, CoreDNS and an S3 server (once; about 15 minutes, one with Go's caches warm)")
         _go(["build", "-trimpath", "-o", str(folder / "hyperkube"), "."], HERE / "go" / "kubernetes", folder)
-        for module in (COREDNS, KUBE_ROUTER, VERSITYGW):
-            _go(["install", "-trimpath", module], HERE, folder)
+        _go(["install", "-trimpath", COREDNS], HERE, folder)
+        _go(["install", "-trimpath", VERSITYGW], HERE, folder)
         for name in (
             "kube-apiserver",
             "kube-controller-manager",

@@ -60,14 +60,12 @@ class Cluster:
         binaries: folder with Kubernetes and coredns.
         state: folder for everything; made and removed.
         nodes: how many.
-        policies: whether NetworkPolicies hold, as with most network plugins.
     """
 
-    def __init__(self, binaries: Path, state: Path, nodes: int = 2, *, policies: bool = True) -> None:
+    def __init__(self, binaries: Path, state: Path, nodes: int = 2) -> None:
         self.binaries = binaries
         self.state = state
         self.nodes = [f"node{number + 1}" for number in range(nodes)]
-        self._policies = policies
         self.kubeconfig = state / "admin.kubeconfig"
         self.bridge = BRIDGE
         self._running: list[subprocess.Popen[bytes]] = []
@@ -124,9 +122,6 @@ class Cluster:
         for number, node in enumerate(self.nodes, 1):
             self._node(number, node)
         wait("nodes ready", lambda: self._ready() == len(self.nodes), 120)
-        if self._policies:
-            for node in self.nodes:
-                self._enforce(node)
         self._dns()
         (self.state / "complete").touch()
         say(f"{len(self.nodes)} nodes ready after {time.monotonic() - started:.0f} s")
@@ -293,14 +288,6 @@ class Cluster:
             "--conntrack-max-per-core=0",
         )  # fmt: skip
 
-    def _enforce(self, node: str) -> None:
-        """NetworkPolicies, of nodes that the cluster knows."""
-        self._run(
-            node, f"{node}-router", str(self.binaries / "kube-router"), f"--kubeconfig={self.kubeconfig}",
-            f"--hostname-override={node}", "--run-firewall=true", "--run-router=false", "--run-service-proxy=false",
-            "--run-loadbalancer=false", "--enable-cni=false", "--health-port=0", "--metrics-port=0",
-        )  # fmt: skip
-
     def _program(self, name: str) -> Path:
         if name == "coredns":
             return self.binaries / "coredns"
@@ -339,7 +326,7 @@ class Cluster:
         """End everything that :meth:`up` started, in this run or in one that was killed."""
         if not self.state.exists():
             return
-        self._end("kubelet", "proxy", "router")
+        self._end("kubelet", "proxy")
         for node in self.nodes:
             if (self.state / node / "containerd.sock").exists():
                 self._end_containers(node)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import images
-import machine
 import pytest
 from platform_kit import WORKER, Platform, files
 
@@ -145,39 +144,6 @@ def beta_no_image():
 beta_no_image()
 """
 
-REACH = """\
-import socket
-import time
-from airflow.sdk import dag, task
-
-@dag(schedule=None)
-def {team}_listens():
-    @task
-    def listen():
-        server = socket.create_server(("", 9000))
-        print("listens")
-        time.sleep(90)
-    listen()
-
-@dag(schedule=None)
-def {team}_reaches():
-    @task
-    def reach(**context):
-        found = {{}}
-        for place in context["dag_run"].conf["places"]:
-            host, port = place.split(":")
-            try:
-                socket.create_connection((host, int(port)), timeout=5).close()
-                found[place] = True
-            except OSError:
-                found[place] = False
-        return found
-    reach()
-
-{team}_listens()
-{team}_reaches()
-"""
-
 MANY = """\
 from airflow.sdk import dag, task
 
@@ -206,9 +172,7 @@ def platform(platform_of: Callable[[str, str], Platform]) -> Platform:
     platform.write(airflow={"scheduler": {"task_queued_timeout": "60", "task_queued_timeout_check_interval": "5"}})
     platform.up()
     platform.teams["gamma"].commit(files("gamma") | {"dags/many.py": MANY})
-    platform.teams["beta"].commit(
-        files("beta") | {"dags/trouble.py": TROUBLE, "dags/reach.py": REACH.format(team="beta")}
-    )
+    platform.teams["beta"].commit(files("beta") | {"dags/trouble.py": TROUBLE})
     return platform
 
 
@@ -242,9 +206,7 @@ def looks(platform: Platform, many: str, needles: list[str]) -> dict[str, Any]:
     """What team code sees: in a task, and while its file is parsed."""
     look = f"BACKWARDS = {[needle[::-1] for needle in needles]!r}\n{LOOK}"
     platform.teams["alpha"].commit(
-        files("alpha")
-        | {"dags/look.py": look, "dags/pods.py": PODS.format(image=images.PLATFORM)}
-        | {"dags/reach.py": REACH.format(team="alpha")}
+        files("alpha") | {"dags/look.py": look, "dags/pods.py": PODS.format(image=images.PLATFORM)}
     )
     _live(platform, "alpha", "alpha_look")
     run_id = platform.succeeds("alpha_look")
@@ -286,26 +248,6 @@ def test_the_keys_of_a_team_open_its_own_part_of_the_store(platform: Platform) -
             alpha.write(key, b"mine")
     with pytest.raises(StoreForbidden):
         list(beta.list("teams/alpha/"))
-
-
-@pytest.mark.usefixtures("looks")
-def test_a_task_reaches_the_task_api_and_no_database_and_nobody_reaches_a_task(platform: Platform) -> None:
-    if not isinstance(platform.cluster, machine.Cluster):
-        pytest.skip("whether policies hold is up to the cluster's network plugin")
-    _live(platform, "beta", "beta_listens")
-    platform.api.trigger("beta_listens")
-    listener = platform.pod_of("beta", "beta_listens")
-    platform.says("beta", listener, "listens")
-    pod = platform.get("pod", listener, f"{platform.name}-beta")
-    there = f"{pod['status']['podIP']}:9000"
-    database = f"{platform.name}-database.{platform.name}.svc:5432"
-    task_api = f"{platform.name}-task-api.{platform.name}.svc:8080"
-    run_id = platform.succeeds("alpha_reaches", places=[there, database, task_api])
-    assert platform.api.result("alpha_reaches", run_id, "reach") == {there: False, database: False, task_api: True}
-    # both do listen
-    node = pod["spec"]["nodeName"]
-    machine.shell("nsenter", f"--net=/run/netns/{node}", "bash", "-c", f"echo > /dev/tcp/{there.replace(':', '/')}")
-    platform.cluster.kubectl("-n", f"{platform.name}-beta", "delete", "pod", listener, "--wait=false")
 
 
 def test_a_task_has_its_snapshot_in_memory(looks: dict[str, Any]) -> None:
